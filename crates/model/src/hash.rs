@@ -26,6 +26,15 @@ impl Hash {
         Self(hasher.finalize().into())
     }
 
+    /// `SHA-256(parts…)`: for formats that bring their own prefixes.
+    pub fn sha256(parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update(part);
+        }
+        Self(hasher.finalize().into())
+    }
+
     /// A digest that somebody else computed.
     pub const fn from_array(bytes: [u8; 32]) -> Self {
         Self(bytes)

@@ -1,0 +1,244 @@
+//! Executes the transactions of a block on the part of the state they touch.
+//!
+//! Nothing here reads: [`execute`] either has every record it needs or answers with the keys to
+//! read ([`Stop::Needs`]) and is called again. That keeps it pure while the state may be larger
+//! than memory.
+
+mod disclosure;
+mod patient;
+mod rule;
+mod work;
+
+use crate::outcome::{Outcome, Rejection};
+use crate::state::{self, CentreRecord, Key, Loaded, Position, keys};
+use crate::transaction::{Body, Transaction};
+use crate::{Header, block, heads, merkle_root};
+use aegle_model::{CentreId, Hash, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use work::Work;
+
+/// How many blocks ahead a transaction's expiry may lie.
+pub const LIFETIME_MAX: u64 = 100_000;
+
+/// What the transactions of one block did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// Each transaction with its outcome.
+    pub entries: Vec<(Transaction, Outcome)>,
+    /// What changes in the state; none removes.
+    pub writes: BTreeMap<Key, Option<Vec<u8>>>,
+    /// [`Header::transactions`].
+    pub transactions: Hash,
+    /// [`Header::heads`].
+    pub heads: Hash,
+    /// [`Header::state`].
+    pub state: Hash,
+    /// [`Header::validators`].
+    pub validators: Hash,
+}
+
+/// Why a transaction must not stand in this block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// It stands in the chain already.
+    #[error("the transaction is in the chain already")]
+    Replayed,
+    /// Its expiry height has passed or lies too far ahead.
+    #[error("the transaction has expired or lives too long")]
+    Expired,
+    /// Its author is no member, or uses another key than registered.
+    #[error("the author is not a member with this key")]
+    Author,
+    /// It is meant for another network.
+    #[error("the transaction is for another network")]
+    Network,
+}
+
+/// Why there is no execution yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Read these and call again.
+    Needs(BTreeSet<Key>),
+    /// The transaction at this position makes the block invalid.
+    Invalid(usize, Invalid),
+}
+
+/// Executes `transactions` in the block after `parent` at `time`.
+///
+/// Signatures are not checked here; see [`Transaction::check`].
+pub fn execute(
+    loaded: &Loaded,
+    parent: &Header,
+    time: Timestamp,
+    transactions: &[Transaction],
+) -> Result<Execution, Stop> {
+    let mut work = Work::new(loaded, parent, time);
+    let mut entries = Vec::with_capacity(transactions.len());
+    for (position, transaction) in transactions.iter().enumerate() {
+        match work.run(transaction, entries.len()) {
+            Ok(outcome) => entries.push((transaction.clone(), outcome)),
+            Err(Halt::Missing) => {}
+            // With records missing, an earlier transaction may not have had its effect yet.
+            Err(Halt::Invalid(why)) if work.complete() => return Err(Stop::Invalid(position, why)),
+            Err(Halt::Invalid(_)) => {}
+        }
+    }
+    work.finish(entries)
+}
+
+/// Like [`execute`], but leaves out what must not stand in the block: for the proposer.
+pub fn build(
+    loaded: &Loaded,
+    parent: &Header,
+    time: Timestamp,
+    candidates: Vec<Transaction>,
+) -> Result<Execution, Stop> {
+    let mut work = Work::new(loaded, parent, time);
+    let mut entries = Vec::with_capacity(candidates.len());
+    for transaction in candidates {
+        if let Ok(outcome) = work.run(&transaction, entries.len()) {
+            entries.push((transaction, outcome));
+        }
+    }
+    work.finish(entries)
+}
+
+/// Why one transaction was not applied.
+enum Halt {
+    /// A record has not been read yet.
+    Missing,
+    /// It must not stand in the block.
+    Invalid(Invalid),
+}
+
+impl From<Invalid> for Halt {
+    fn from(why: Invalid) -> Self {
+        Self::Invalid(why)
+    }
+}
+
+/// What applying a body can end in.
+type Applied = Result<Result<Outcome, Rejection>, Halt>;
+
+impl Work<'_> {
+    /// Applies one transaction and notes where it stands.
+    fn run(&mut self, transaction: &Transaction, index: usize) -> Result<Outcome, Halt> {
+        let id = transaction.id();
+        self.prefetch(transaction, &id);
+        self.admit(transaction, &id)?;
+        let outcome = match self.apply(transaction)? {
+            Ok(outcome) => outcome,
+            Err(rejection) => Outcome::Rejected(rejection),
+        };
+        let index = u32::try_from(index).expect("a block has few entries");
+        self.put(keys::transaction(&id), &Position { height: self.height(), index });
+        self.record(transaction, &id, &outcome)?;
+        Ok(outcome)
+    }
+
+    /// Asks for what the transaction is known to touch, so that one round of reading is enough.
+    fn prefetch(&mut self, transaction: &Transaction, id: &Hash) {
+        let author = transaction.author();
+        self.want([keys::network(), keys::transaction(id), keys::centre(author)]);
+        match transaction.body() {
+            Body::Publish(_) => {}
+            Body::Enrol(enrol) => {
+                self.want([keys::patient(enrol.patient), keys::handle(enrol.patient.into())]);
+            }
+            Body::Link(link) => {
+                self.want([keys::patient(link.patient), keys::centre(link.by_patient.centre)]);
+            }
+            Body::Grant(grant) => self.want([keys::patient(grant.patient)]),
+            Body::Revoke(revoke) => {
+                self.want([keys::patient(revoke.patient), keys::rule(revoke.rule)])
+            }
+            Body::Disclose(disclose) => {
+                let parts = disclose.question.parts.iter().map(|part| keys::centre(part.centre()));
+                self.want(parts.chain([
+                    keys::patient(disclose.patient),
+                    keys::disclosure(disclose.request),
+                    keys::centre(disclose.requester.centre),
+                ]));
+            }
+            Body::Deliver(deliver) => self.want([keys::disclosure(deliver.request)]),
+        }
+    }
+
+    /// Whether the transaction may stand in this block at all.
+    fn admit(&mut self, transaction: &Transaction, id: &Hash) -> Result<(), Halt> {
+        let height = self.height();
+        if transaction.network() != self.parent().network {
+            return Err(Invalid::Network.into());
+        }
+        if !(height..=height.saturating_add(LIFETIME_MAX)).contains(&transaction.expires()) {
+            return Err(Invalid::Expired.into());
+        }
+        if self.get::<Position>(keys::transaction(id))?.is_some() {
+            return Err(Invalid::Replayed.into());
+        }
+        let author = self.centre(transaction.author())?.ok_or(Invalid::Author)?;
+        if author.centre.key == transaction.key() { Ok(()) } else { Err(Invalid::Author.into()) }
+    }
+
+    fn apply(&mut self, transaction: &Transaction) -> Applied {
+        let author = transaction.author();
+        match transaction.body() {
+            Body::Publish(publish) => self.publish(author, publish),
+            Body::Enrol(enrol) => self.enrol(author, enrol),
+            Body::Link(link) => self.link(author, link),
+            Body::Grant(grant) => self.grant(author, transaction.id(), grant),
+            Body::Revoke(revoke) => self.revoke(author, revoke),
+            Body::Disclose(disclose) => self.disclose(author, transaction.id(), disclose),
+            Body::Deliver(deliver) => self.deliver(author, deliver),
+        }
+    }
+
+    fn publish(&mut self, author: CentreId, publish: &crate::Publish) -> Applied {
+        let Some(mut record) = self.centre(author)? else {
+            return Ok(Err(Rejection::UnknownCentre));
+        };
+        let next = record.vocabulary.as_ref().map_or(1, |old| old.version + 1);
+        // A centre's first publication may carry any version: its catalogue can be older than its membership.
+        let follows = record.vocabulary.is_none() || publish.vocabulary.version == next;
+        if !follows || publish.vocabulary.check().is_err() {
+            return Ok(Err(Rejection::BadVocabulary));
+        }
+        record.vocabulary = Some(publish.vocabulary.clone());
+        self.put(keys::centre(author), &record);
+        Ok(Ok(Outcome::Done))
+    }
+
+    fn centre(&mut self, centre: CentreId) -> Result<Option<CentreRecord>, Halt> {
+        self.get(keys::centre(centre))
+    }
+
+    /// Closes the block: the tree of heads, the roots.
+    fn finish(mut self, entries: Vec<(Transaction, Outcome)>) -> Result<Execution, Stop> {
+        let heads = self.update_heads();
+        let (writes, network) = match (heads, self.complete()) {
+            (Ok(network), true) => (self.writes, network),
+            (_, false) | (Err(_), true) => return Err(Stop::Needs(self.needs)),
+        };
+        let leaves: Vec<Vec<u8>> = entries.iter().map(block::leaf).collect();
+        Ok(Execution {
+            transactions: merkle_root(&leaves),
+            heads: network.heads,
+            state: state::chain(self.parent, self.time, &writes),
+            validators: state::validators_hash(&network.validators),
+            entries,
+            writes,
+        })
+    }
+}
+
+impl heads::Pages for Work<'_> {
+    type Stop = Halt;
+
+    fn page(&mut self, key: &Key) -> Result<heads::Page, Halt> {
+        Ok(self.get(*key)?.unwrap_or_default())
+    }
+
+    fn keep(&mut self, key: Key, page: &heads::Page) {
+        self.put(key, page);
+    }
+}

@@ -1,0 +1,370 @@
+//! Transactions: what a centre asks the ledger to record.
+//!
+//! Canonical bytes: the version, the network, author, author's key, expiry height and nonce, the
+//! body, the signature. The id is the hash of everything but the signature.
+
+use crate::opened::OpenedRequest;
+use aegle_access::{Request, Rule};
+use aegle_model::{
+    Bits, Canonical, CentreId, Hash, Malformed, NetworkId, PatientId, PublicKey, RequestId, RuleId,
+    Signature, SigningKey, Vocabulary,
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// The most bytes a transaction can have: a catalogue's vocabulary is the largest.
+pub const TRANSACTION_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of a sealed text inside a transaction.
+pub(crate) const SEALED_BYTES_MAX: usize = 4 * 1024;
+
+const VERSION: u8 = 1;
+const DOMAIN: &str = "aegle.transaction";
+
+/// The hash that names a transaction.
+pub type TxId = Hash;
+
+/// A signed request of a centre to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize)]
+pub struct Transaction {
+    draft: Draft,
+    signature: Signature,
+}
+
+/// What an author signs.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Draft {
+    version: u8,
+    /// The network it is meant for.
+    pub network: NetworkId,
+    /// The centre that answers for it.
+    pub author: CentreId,
+    /// The author's key; the ledger compares it with the registered one.
+    pub key: PublicKey,
+    /// The last height at which it may stand in a block.
+    pub expires: u64,
+    /// Makes two otherwise equal transactions different.
+    pub nonce: u64,
+    /// What is asked for.
+    pub body: Body,
+}
+
+/// The kinds of transaction. Append only.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Body {
+    /// A centre publishes its tags and cells.
+    Publish(Publish),
+    /// A centre brings a patient into the network.
+    Enrol(Enrol),
+    /// A patient is linked to a further centre.
+    Link(Link),
+    /// A patient grants a rule.
+    Grant(Grant),
+    /// A patient revokes a rule.
+    Revoke(Revoke),
+    /// A record is asked for.
+    Disclose(Box<Disclose>),
+    /// What became of a disclosure.
+    Deliver(Deliver),
+}
+
+/// A new version of the author's catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Publish {
+    /// Its tags and cells.
+    pub vocabulary: Vocabulary,
+}
+
+/// A new patient; the author becomes the first linked centre and may speak for the patient.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Enrol {
+    /// The random pseudonym.
+    pub patient: PatientId,
+    /// The commitment of the record key.
+    pub commitment: Hash,
+}
+
+/// The author becomes a linked centre of the patient.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Link {
+    /// The patient.
+    pub patient: PatientId,
+    /// Whether the author may speak for the patient from now on.
+    pub speaks: bool,
+    /// Proves that the author was given the record key.
+    pub commitment: Hash,
+    /// The patient's side, by a centre that speaks for the patient.
+    pub by_patient: Attestation,
+}
+
+/// A rule from now on.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Grant {
+    /// The patient.
+    pub patient: PatientId,
+    /// The rule in tokens.
+    pub rule: Rule,
+    /// The readable rule, sealed under the record key.
+    pub sealed: Vec<u8>,
+}
+
+/// A rule no more.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Revoke {
+    /// The patient.
+    pub patient: PatientId,
+    /// The rule.
+    pub rule: RuleId,
+}
+
+/// A request to read a record. Its outcome is the decision and the log entry in one.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Disclose {
+    /// Chosen by the requester's centre.
+    pub request: RequestId,
+    /// Whose record.
+    pub patient: PatientId,
+    /// The requester's centre answers for the opened request.
+    pub requester: Attestation,
+    /// The hash of the opened request.
+    pub opened: Hash,
+    /// The opened request, sealed under the record key.
+    pub sealed: Vec<u8>,
+    /// The request in tokens.
+    pub question: Request,
+    /// The catalogue version of each part of the question.
+    pub catalogues: Vec<u32>,
+}
+
+/// What became of the parts of a disclosure: lineage.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Deliver {
+    /// The disclosure.
+    pub request: RequestId,
+    /// One entry per part that the author answers for.
+    pub parts: Vec<PartDelivery>,
+}
+
+/// What became of one data centre's part.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PartDelivery {
+    /// The data centre.
+    pub centre: CentreId,
+    /// What it handed out, or why there is nothing.
+    pub result: Result<Delivered, Missing>,
+}
+
+/// A part that left a lake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Delivered {
+    /// SHA-256 of the sealed part.
+    pub content: Hash,
+    /// How many rows.
+    pub rows: u32,
+    /// How many columns.
+    pub columns: u32,
+    /// The zone steps it went through: a set of [`Step`]s.
+    pub steps: Bits,
+}
+
+/// A step of a part through the lake's zones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Step {
+    /// Found in the structured zone.
+    Structured,
+    /// Brought to the curated zone.
+    Curated,
+    /// Finished and sealed in the consumer zone.
+    Consumer,
+    /// Handed over.
+    Delivered,
+    /// Curated and consumer zones emptied.
+    Cleaned,
+}
+
+/// Why a part did not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Missing {
+    /// The data centre did not answer in time.
+    Unreachable,
+    /// The data centre answered that it cannot read its lake now.
+    Failed,
+    /// The data centre refused the receipt or the opened request.
+    Refused,
+    /// The data centre stopped in between; nothing left.
+    Interrupted,
+}
+
+/// A centre's signature over something that another centre submits.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Attestation {
+    /// Who signed.
+    pub centre: CentreId,
+    /// With which key; the ledger compares it with the registered one.
+    pub key: PublicKey,
+    /// The signature.
+    pub signature: Signature,
+}
+
+impl Attestation {
+    /// `centre` lets `linked` become a linked centre of the patient.
+    pub fn of_link(
+        network: NetworkId,
+        (patient, linked, speaks): (PatientId, CentreId, bool),
+        centre: CentreId,
+        key: &SigningKey,
+    ) -> Self {
+        let signature = key.sign(LINK, &link_bytes(network, patient, linked, speaks));
+        Self { centre, key: key.public(), signature }
+    }
+
+    /// `centre` answers for an opened request.
+    pub fn of_request(opened: &OpenedRequest, centre: CentreId, key: &SigningKey) -> Self {
+        let signature = key.sign(REQUEST, opened.hash().as_bytes());
+        Self { centre, key: key.public(), signature }
+    }
+
+    /// Whether the signature over `opened` holds.
+    pub fn covers(&self, opened: &Hash) -> bool {
+        self.key.verify(REQUEST, opened.as_bytes(), &self.signature).is_ok()
+    }
+}
+
+const LINK: &str = "aegle.link";
+const REQUEST: &str = "aegle.request";
+
+fn link_bytes(network: NetworkId, patient: PatientId, linked: CentreId, speaks: bool) -> Vec<u8> {
+    borsh::to_vec(&(network, patient, linked, speaks)).expect("writing to memory cannot fail")
+}
+
+/// Why a transaction is refused at the door, whatever the state.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactionError {
+    /// Not the canonical bytes of a transaction.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Too many bytes.
+    #[error(
+        "a transaction has at most {TRANSACTION_BYTES_MAX} bytes, a sealed text at most {SEALED_BYTES_MAX}"
+    )]
+    TooLarge,
+    /// Meant for another network.
+    #[error("the transaction is for network `{0}`")]
+    Network(NetworkId),
+    /// A format version this node does not know.
+    #[error("transaction version {0} is not known here; version {VERSION} is")]
+    Version(u8),
+    /// A signature that does not hold.
+    #[error("the signature of the {0} does not hold")]
+    Signature(&'static str),
+}
+
+impl Draft {
+    /// A draft of the current version.
+    pub fn new(
+        network: NetworkId,
+        author: (CentreId, PublicKey),
+        expires: u64,
+        nonce: u64,
+        body: Body,
+    ) -> Self {
+        let (author, key) = author;
+        Self { version: VERSION, network, author, key, expires, nonce, body }
+    }
+
+    /// The id that the signed transaction will have.
+    pub fn id(&self) -> TxId {
+        Hash::of(DOMAIN, &[&self.bytes()])
+    }
+
+    /// Signs the draft; the key must be the draft's.
+    pub fn sign(self, key: &SigningKey) -> Transaction {
+        let signature = key.sign(DOMAIN, &self.bytes());
+        Transaction { draft: self, signature }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("writing to memory cannot fail")
+    }
+}
+
+impl Transaction {
+    /// What names the transaction.
+    pub fn id(&self) -> TxId {
+        self.draft.id()
+    }
+
+    /// The centre that answers for it.
+    pub fn author(&self) -> CentreId {
+        self.draft.author
+    }
+
+    /// The author's claimed key.
+    pub fn key(&self) -> PublicKey {
+        self.draft.key
+    }
+
+    /// The last height at which it may stand in a block.
+    pub fn expires(&self) -> u64 {
+        self.draft.expires
+    }
+
+    /// The network it is meant for.
+    pub fn network(&self) -> NetworkId {
+        self.draft.network
+    }
+
+    /// What is asked for.
+    pub fn body(&self) -> &Body {
+        &self.draft.body
+    }
+
+    /// Everything that can be checked without the state: version, network, sizes, signatures.
+    /// Costs one or two signature verifications.
+    pub fn check(&self, network: NetworkId) -> Result<(), TransactionError> {
+        if self.draft.version != VERSION {
+            return Err(TransactionError::Version(self.draft.version));
+        }
+        if self.draft.network != network {
+            return Err(TransactionError::Network(self.draft.network));
+        }
+        let bytes = self.draft.bytes();
+        if bytes.len() > TRANSACTION_BYTES_MAX || self.sealed().len() > SEALED_BYTES_MAX {
+            return Err(TransactionError::TooLarge);
+        }
+        let signed = self.draft.key.verify(DOMAIN, &bytes, &self.signature);
+        signed.map_err(|_| TransactionError::Signature("author"))?;
+        self.check_attestation()
+    }
+
+    fn check_attestation(&self) -> Result<(), TransactionError> {
+        let held = match &self.draft.body {
+            Body::Link(link) => {
+                let Link { patient, speaks, by_patient, .. } = link;
+                let bytes = link_bytes(self.draft.network, *patient, self.draft.author, *speaks);
+                by_patient.key.verify(LINK, &bytes, &by_patient.signature).is_ok()
+            }
+            Body::Disclose(disclose) => disclose.requester.covers(&disclose.opened),
+            _ => true,
+        };
+        if held { Ok(()) } else { Err(TransactionError::Signature("attestation")) }
+    }
+
+    fn sealed(&self) -> &[u8] {
+        match &self.draft.body {
+            Body::Grant(grant) => &grant.sealed,
+            Body::Disclose(disclose) => &disclose.sealed,
+            _ => &[],
+        }
+    }
+}
+
+impl BorshDeserialize for Transaction {
+    fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
+        let (draft, signature) = BorshDeserialize::deserialize_reader(reader)?;
+        Ok(Self { draft, signature })
+    }
+}
+
+impl Canonical for Transaction {
+    const NAME: &'static str = "transaction";
+}
