@@ -1,0 +1,66 @@
+//! Which patients a row belongs to.
+
+use crate::catalogue::{Catalogue, Patient, Table};
+use crate::hole::Findings;
+use crate::source::{Row, TableReader};
+use aegle_model::Name;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// How the rows of one table find their patients; `P` is how the caller names a patient.
+pub(crate) enum Attribution<P> {
+    /// A column holds the patient number.
+    Column(Name),
+    /// The value of a column leads to patients.
+    Through {
+        /// The column.
+        on: Name,
+        /// The patients by value.
+        patients: BTreeMap<Box<[u8]>, Vec<P>>,
+    },
+}
+
+impl<P: Ord> Attribution<P> {
+    /// Reads the table that `table` looks its patients up through, if it does. `name` turns a
+    /// patient number into a `P`, or leaves the patient out. Holes of the other table are its own.
+    pub(crate) fn load(
+        catalogue: &Catalogue,
+        folder: &Path,
+        table: &Table,
+        mut name: impl FnMut(&[u8]) -> Option<P>,
+    ) -> Self {
+        let (through, on) = match &table.patient {
+            Patient::Column(column) => return Self::Column(column.clone()),
+            Patient::Through { table, on } => (table, on),
+        };
+        let mut found: BTreeMap<Box<[u8]>, BTreeSet<P>> = BTreeMap::new();
+        let mut ignored = Findings::default();
+        let source = catalogue.table(through.as_str());
+        let reader = source.and_then(|source| TableReader::open(folder, source, None, &mut ignored));
+        if let (Some(mut reader), Some(Patient::Column(number))) =
+            (reader, source.map(|source| &source.patient))
+        {
+            while let Some(row) = reader.next(&mut ignored) {
+                let (number, value) = (row.field(number), row.field(on));
+                if number.is_empty() || value.is_empty() {
+                    continue;
+                }
+                if let Some(patient) = name(number) {
+                    found.entry(value.into()).or_default().insert(patient);
+                }
+            }
+        }
+        let patients = found.into_iter().map(|(value, set)| (value, set.into_iter().collect()));
+        Self::Through { on: on.clone(), patients: patients.collect() }
+    }
+}
+
+impl Attribution<()> {
+    /// Whether the row belongs to anybody.
+    pub(crate) fn owns(&self, row: &Row<'_>) -> bool {
+        match self {
+            Self::Column(column) => !row.field(column).is_empty(),
+            Self::Through { on, patients } => patients.contains_key(row.field(on)),
+        }
+    }
+}

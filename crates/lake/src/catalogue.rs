@@ -1,0 +1,181 @@
+//! A centre's catalogue: which table and column carries which tags, with types and units.
+//!
+//! Invariants of a [`Catalogue`]: every column that is no key carries at least one tag and lies in
+//! exactly one cell; every tag is declared and carried; every table has a way to its patients.
+//! Format: `catalogue.toml`, at most 1 MiB; see the README of the source folder it describes.
+//! Absent on purpose: the data itself, see [`check`](crate::check).
+
+mod build;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use crate::hole::{Finding, Findings, Hole};
+use crate::kind::Kind;
+use aegle_model::{CellId, Hash, Name, TagName, Vocabulary};
+use borsh::BorshSerialize;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+/// The catalogue's file name in a source folder.
+pub const FILE: &str = "catalogue.toml";
+
+/// The largest catalogue, in bytes.
+pub const BYTES_MAX: u64 = 1 << 20;
+
+/// What people read, by language (BCP 47).
+pub type Labels = BTreeMap<String, String>;
+
+/// A checked catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalogue {
+    centre: Name,
+    version: u32,
+    language: String,
+    tables: Vec<Table>,
+    vocabulary: Vocabulary,
+}
+
+/// A table of a source.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize)]
+pub struct Table {
+    /// Its name, unique in the catalogue.
+    pub name: Name,
+    /// The CSV file in the source folder.
+    pub file: String,
+    /// How a row finds its patients.
+    pub patient: Patient,
+    /// What people read.
+    pub labels: Labels,
+    /// In the catalogue's order.
+    pub columns: Vec<Column>,
+}
+
+/// How a row finds the patients it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize)]
+pub enum Patient {
+    /// A key column of the table holds the centre's own patient number.
+    Column(Name),
+    /// The row belongs to every patient with a row of `table` that has the same value in `on`.
+    Through {
+        /// A table with a patient number of its own.
+        table: Name,
+        /// A column of both tables.
+        on: Name,
+    },
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize)]
+pub struct Column {
+    /// Its name, unique in the table; also the header in the CSV file.
+    pub name: Name,
+    /// Its type.
+    pub kind: Kind,
+    /// A join key: never disclosed, carries no tag, lies in no cell.
+    pub key: bool,
+    /// The UCUM code of its unit.
+    pub unit: Option<String>,
+    /// Each tag with the version at which the column joined it; `all` included. Empty for a key.
+    pub tags: BTreeMap<TagName, u32>,
+    /// What people read.
+    pub labels: Labels,
+    #[borsh(skip)]
+    cell: Option<CellId>,
+}
+
+impl Column {
+    /// The cell that the column lies in; none for a key.
+    pub fn cell(&self) -> Option<CellId> {
+        self.cell
+    }
+}
+
+/// A catalogue that cannot be used, with every reason.
+#[derive(Debug, thiserror::Error)]
+#[error("the catalogue has {} holes; the first: {}", .0.len(), .0[0])]
+pub struct CatalogueError(pub Vec<Finding>);
+
+impl Catalogue {
+    /// Reads and checks a catalogue without looking at the data.
+    pub fn parse(text: &str) -> Result<Self, CatalogueError> {
+        let mut findings = Findings::default();
+        let catalogue = Self::draft(text, &mut findings);
+        let findings = findings.into_sorted();
+        catalogue.filter(|_| findings.is_empty()).ok_or(CatalogueError(findings))
+    }
+
+    /// As much of a catalogue as can be understood. It may be used only when `findings` stays
+    /// empty, or to find more holes.
+    pub(crate) fn draft(text: &str, findings: &mut Findings) -> Option<Self> {
+        match toml::from_str(text) {
+            Ok(raw) => Some(build::Builder::new(text, findings).catalogue(raw)),
+            Err(error) => {
+                let line = error.span().map(|span| build::line(text, span.start));
+                let message = error.message().lines().collect::<Vec<_>>().join("; ");
+                findings.add(FILE, line, Hole::Syntax(message));
+                None
+            }
+        }
+    }
+
+    /// The centre's code.
+    pub fn centre(&self) -> &Name {
+        &self.centre
+    }
+
+    /// Counts up from 1 with every change.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The language in which labels are complete (BCP 47).
+    pub fn language(&self) -> &str {
+        &self.language
+    }
+
+    /// In the catalogue's order.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// The public part: tags and cells, with the hash of the whole.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The hash of the whole catalogue: equal for equal meaning, however the TOML is laid out.
+    pub fn hash(&self) -> Hash {
+        self.vocabulary.catalogue
+    }
+
+    /// The table with this name.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name.as_str() == name)
+    }
+
+    /// The cell of a column; none for a key or when there is no such column.
+    pub fn cell_of(&self, table: &str, column: &str) -> Option<CellId> {
+        self.table(table)?.column(column)?.cell
+    }
+}
+
+impl Table {
+    /// The column with this name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name.as_str() == name)
+    }
+}
+
+/// Reads the text of a source's catalogue.
+pub(crate) fn read(folder: &Path) -> Result<String, Hole> {
+    let unreadable = |error: std::io::Error| Hole::Unreadable(error.to_string());
+    let file = std::fs::File::open(folder.join(FILE)).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(Hole::Syntax(format!("the catalogue is larger than {BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| Hole::Syntax("the catalogue is not UTF-8".to_owned()))
+}

@@ -1,0 +1,288 @@
+//! What can be wrong with a source, and where: every hole, not just the first.
+//!
+//! No message ever shows a value of the data. Equal holes of one file are gathered; the first few
+//! lines are named and the rest counted, so that a report stays bounded.
+
+use crate::kind::Kind;
+use aegle_model::Name;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// One kind of mistake in one place of a source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Hole {
+    /// The file is not there or cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// The catalogue is no TOML, or has a field too many or too few.
+    #[error("{0}")]
+    Syntax(String),
+    /// A name that no other room would take.
+    #[error("the {0} is no name; a name has 1 to {max} bytes, no control character and no `@`", max = Name::MAX)]
+    BadName(&'static str),
+    /// A language that is no BCP 47 tag.
+    #[error("`{0}` is no language; write a BCP 47 tag such as `en` or `nl-BE`")]
+    Language(String),
+    /// Versions count from 1.
+    #[error("the version is 0; versions count up from 1")]
+    VersionZero,
+    /// The catalogue has no table.
+    #[error("the catalogue has no table; give it at least one")]
+    NoTable,
+    /// More cells or tags than a request can carry.
+    #[error("{0}; let more columns share the same tags")]
+    TooMany(String),
+    /// A tag is declared and no column carries it.
+    #[error("no column carries the tag `{tag}`; give it to a column or remove it")]
+    UnusedTag {
+        /// The tag.
+        tag: Name,
+    },
+    /// A table's file is outside the source folder.
+    #[error("the file of table `{table}` is no plain file name; put it into the source folder")]
+    FileName {
+        /// The table.
+        table: Name,
+    },
+    /// The column that holds the patient number is not there or no key.
+    #[error("table `{table}` names `{column}` as its patient number, which is no key column of it")]
+    PatientColumn {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: String,
+    },
+    /// The table to look a patient up through is not there or has no patient number itself.
+    #[error("table `{table}` finds its patients through `{through}`, which is no table with a patient number of its own")]
+    Through {
+        /// The table.
+        table: Name,
+        /// The table that should know the patient.
+        through: String,
+    },
+    /// The column to look a patient up by is missing on one side.
+    #[error("table `{table}` finds its patients by `{column}`, which table `{missing}` does not have")]
+    On {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: String,
+        /// The table without the column.
+        missing: Name,
+    },
+    /// A column has a type that does not exist.
+    #[error("column `{column}` of table `{table}` has the unknown type `{kind}`; the types are {types}", types = types())]
+    UnknownType {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+        /// What stands where the type should.
+        kind: String,
+    },
+    /// A column carries no tag.
+    #[error("column `{column}` of table `{table}` carries no tag; give it at least one, or mark it as a key")]
+    Untagged {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+    },
+    /// A key column carries a tag.
+    #[error("column `{column}` of table `{table}` is a key and carries a tag; keys are never disclosed")]
+    TaggedKey {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+    },
+    /// A column carries a tag that is not declared.
+    #[error("column `{column}` of table `{table}` carries the tag `{tag}`, which [tags] does not declare")]
+    UndeclaredTag {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+        /// The tag.
+        tag: String,
+    },
+    /// A column names the same tag twice.
+    #[error("column `{column}` of table `{table}` carries the tag `{tag}` twice")]
+    RepeatedTag {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+        /// The tag.
+        tag: Name,
+    },
+    /// A column appears or joins a tag at a version that cannot be.
+    #[error("column `{column}` of table `{table}` cannot have `{what}`; versions run from the column's first to the catalogue's")]
+    Version {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+        /// `since`, or the tag.
+        what: String,
+    },
+    /// No header names a column of the table.
+    #[error("the first line names no column of table `{table}`; the header row is missing")]
+    NoHeader {
+        /// The table.
+        table: Name,
+    },
+    /// A column of the file is not in the catalogue.
+    #[error("column {position}{name} is not in the catalogue")]
+    NotInCatalogue {
+        /// Counted from 1.
+        position: usize,
+        /// The header, in backticks after a space, when it is fit to print.
+        name: String,
+    },
+    /// A column of the catalogue is not in the file.
+    #[error("column `{column}` of the catalogue is not in the file")]
+    NotInFile {
+        /// The column.
+        column: Name,
+    },
+    /// A header stands twice.
+    #[error("column `{column}` stands in the header twice")]
+    RepeatedHeader {
+        /// The column.
+        column: Name,
+    },
+    /// A record is longer than any record may be.
+    #[error("a record is longer than {max} bytes, or a quote is never closed; the rest of the file was not read")]
+    TooLong {
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// A record has more or fewer fields than the header.
+    #[error("the record does not have the {expected} fields of the header")]
+    FieldCount {
+        /// How many fields the header has.
+        expected: usize,
+    },
+    /// A field is not UTF-8.
+    #[error("column `{column}` is not UTF-8")]
+    NotUtf8 {
+        /// The column.
+        column: Name,
+    },
+    /// A field is not of its column's type.
+    #[error("column `{column}` is not {shape}", shape = kind.shape())]
+    NotOfType {
+        /// The column.
+        column: Name,
+        /// The type.
+        kind: Kind,
+    },
+    /// A row that can be given to nobody.
+    #[error("the row belongs to no patient")]
+    NoPatient,
+}
+
+impl Hole {
+    /// Whether data with this hole can be loaded all the same, leaving the row out.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, Self::NoPatient)
+    }
+}
+
+fn types() -> String {
+    Kind::ALL.map(Kind::name).join(", ")
+}
+
+/// The lines at which one hole was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// The first few, counted from 1. Empty for the file as a whole.
+    first: Vec<u64>,
+    count: u64,
+}
+
+impl Lines {
+    const NAMED: usize = 10;
+
+    fn add(&mut self, line: Option<u64>) {
+        self.count += 1;
+        self.first.extend(line.filter(|_| self.first.len() < Self::NAMED));
+    }
+
+    /// How often the hole was found.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((last, before)) = self.first.split_last() else { return Ok(()) };
+        let more = self.count - self.first.len() as u64;
+        f.write_str(if before.is_empty() { ", line " } else { ", lines " })?;
+        for (place, line) in before.iter().enumerate() {
+            write!(f, "{}{line}", if place == 0 { "" } else { ", " })?;
+        }
+        match (before.is_empty(), more) {
+            (true, _) => write!(f, "{last}"),
+            (false, 0) => write!(f, " and {last}"),
+            (false, more) => write!(f, ", {last} and {more} more"),
+        }
+    }
+}
+
+/// A hole with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The file's name in the source folder.
+    pub file: String,
+    /// Where in the file.
+    pub lines: Lines,
+    /// What is wrong.
+    pub hole: Hole,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}: {}", self.file, self.lines, self.hole)
+    }
+}
+
+/// Gathers holes while a source is read.
+#[derive(Debug, Default)]
+pub(crate) struct Findings(BTreeMap<(String, Hole), Lines>);
+
+impl Findings {
+    pub(crate) fn add(&mut self, file: &str, line: impl Into<Option<u64>>, hole: Hole) {
+        self.0.entry((file.to_owned(), hole)).or_default().add(line.into());
+    }
+
+    /// By file, then by first line.
+    pub(crate) fn into_sorted(self) -> Vec<Finding> {
+        let finding = |((file, hole), lines)| Finding { file, lines, hole };
+        let mut findings: Vec<_> = self.0.into_iter().map(finding).collect();
+        findings.sort_by(|a, b| {
+            (&a.file, a.lines.first.first()).cmp(&(&b.file, b.lines.first.first()))
+        });
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_equal_holes_make_one_line() {
+        let lines = |count| {
+            let mut lines = Lines::default();
+            (1..=count).for_each(|line| lines.add(Some(line)));
+            lines.to_string()
+        };
+        assert_eq!(lines(0), "");
+        assert_eq!(lines(1), ", line 1");
+        assert_eq!(lines(3), ", lines 1, 2 and 3");
+        assert_eq!(lines(99), ", lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 89 more");
+    }
+}
