@@ -4,10 +4,11 @@
 //! two blocks are equal when their digests are. The bytes are the ledger's canonical bytes behind a
 //! length; nothing of the engine's types reaches them but the opaque `engine` part.
 
-use crate::{ledger, state::Target};
+use crate::state::Target;
+use aegle_ledger as ledger;
 use aegle_model::{Canonical as _, Hash};
 use commonware_codec::{
-    Buf, BufMut, Decode as _, Encode as _, EncodeSize, Error, RangeCfg, Read, Write,
+    Buf, Copying, Decode as _, Encode as _, EncodeSize, Error, RangeCfg, Read, Write,
     varint::MAX_U32_VARINT_SIZE,
 };
 use commonware_consensus::{
@@ -16,10 +17,10 @@ use commonware_consensus::{
     types::{Epoch, Height, Round, View},
 };
 use commonware_cryptography::{Digest as _, Digestible, Signer as _, ed25519, sha256};
-use std::sync::Arc;
+use commonware_runtime::BufMut;
 
 /// The most bytes that an encoded block may have; larger ones do not decode.
-pub(crate) const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(crate) const BYTES_MAX: usize = ledger::BLOCK_BYTES_MAX + 16 * 1024;
 
 /// Where in the engine's rounds a block was proposed, and on what.
 pub(crate) type Context = types::Context<sha256::Digest, ed25519::PublicKey>;
@@ -50,16 +51,14 @@ impl Seal {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (context, target) = <(Context, Target)>::decode_cfg(bytes, &((), ()))?;
+        let (context, target) = <(Context, Target)>::decode_cfg(Copying(bytes), &((), ()))?;
         Ok(Self { context, target })
     }
 }
 
-/// A block, its bytes and its digest. Cheap to clone.
+/// A block, its bytes and its digest.
 #[derive(Clone)]
-pub(crate) struct Block(Arc<Parts>);
-
-struct Parts {
+pub(crate) struct Block {
     block: ledger::Block,
     bytes: Vec<u8>,
     digest: sha256::Digest,
@@ -70,31 +69,34 @@ impl Block {
     /// The block of height 0.
     pub(crate) fn genesis(genesis: &ledger::Genesis) -> Self {
         let header = ledger::genesis_header(genesis);
-        Self::new(ledger::Block { header, entries: Vec::new(), engine: Vec::new() }, Seal::genesis())
+        Self::new(
+            ledger::Block { header, entries: Vec::new(), engine: Vec::new() },
+            Seal::genesis(),
+        )
     }
 
     /// A block whose `engine` bytes are those of `seal` (or empty, at height 0).
     pub(crate) fn new(block: ledger::Block, seal: Seal) -> Self {
         let bytes = block.to_bytes();
         let digest = digest(&block.header.digest());
-        Self(Arc::new(Parts { block, bytes, digest, seal }))
+        Self { block, bytes, digest, seal }
     }
 
     pub(crate) fn header(&self) -> &ledger::Header {
-        &self.0.block.header
+        &self.block.header
     }
 
     pub(crate) fn block(&self) -> &ledger::Block {
-        &self.0.block
+        &self.block
     }
 
     pub(crate) fn seal(&self) -> &Seal {
-        &self.0.seal
+        &self.seal
     }
 
     /// How many bytes the block takes.
     pub(crate) fn size(&self) -> usize {
-        self.0.bytes.len()
+        self.bytes.len()
     }
 }
 
@@ -103,23 +105,18 @@ pub(crate) fn digest(hash: &Hash) -> sha256::Digest {
     sha256::Digest::from(*hash.as_bytes())
 }
 
-/// Our type for a digest of the engine's.
-pub(crate) fn hash(digest: &sha256::Digest) -> Hash {
-    Hash::from_array(digest.0)
-}
-
 impl std::fmt::Debug for Block {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Block")
             .field("height", &self.header().height)
-            .field("digest", &self.0.digest)
+            .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
 }
 
 impl PartialEq for Block {
     fn eq(&self, other: &Self) -> bool {
-        self.0.digest == other.0.digest
+        self.digest == other.digest
     }
 }
 
@@ -127,13 +124,13 @@ impl Eq for Block {}
 
 impl Write for Block {
     fn write(&self, buf: &mut impl BufMut) {
-        self.0.bytes.write(buf);
+        self.bytes.write(buf);
     }
 }
 
 impl EncodeSize for Block {
     fn encode_size(&self) -> usize {
-        self.0.bytes.encode_size()
+        self.bytes.encode_size()
     }
 }
 
@@ -141,15 +138,16 @@ impl Read for Block {
     type Cfg = ();
 
     fn read_cfg(buf: &mut impl Buf, (): &()) -> Result<Self, Error> {
-        let bytes = Vec::<u8>::read_cfg(buf, &(RangeCfg::new(..=BLOCK_BYTES_MAX), ()))?;
+        let bytes = Vec::<u8>::read_cfg(buf, &(RangeCfg::new(..=BYTES_MAX), ()))?;
         let invalid = |what| Error::Invalid("Block", what);
-        let block = ledger::Block::decode(&bytes).map_err(|_| invalid("not a block of the ledger"))?;
+        let block =
+            ledger::Block::decode(&bytes).map_err(|_| invalid("not a block of the ledger"))?;
         let seal = match block.header.height {
             0 if block.engine.is_empty() => Seal::genesis(),
             _ => Seal::from_bytes(&block.engine)?,
         };
         let digest = digest(&block.header.digest());
-        Ok(Self(Arc::new(Parts { block, bytes, digest, seal })))
+        Ok(Self { block, bytes, digest, seal })
     }
 }
 
@@ -157,7 +155,7 @@ impl Digestible for Block {
     type Digest = sha256::Digest;
 
     fn digest(&self) -> sha256::Digest {
-        self.0.digest
+        self.digest
     }
 }
 
@@ -177,12 +175,12 @@ impl CertifiableBlock for Block {
     type Context = Context;
 
     fn context(&self) -> Context {
-        self.0.seal.context.clone()
+        self.seal.context.clone()
     }
 }
 
 impl BoundedBlock for Block {
     fn max_encode_size((): &()) -> usize {
-        MAX_U32_VARINT_SIZE + BLOCK_BYTES_MAX
+        MAX_U32_VARINT_SIZE + BYTES_MAX
     }
 }

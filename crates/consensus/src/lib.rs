@@ -1,1 +1,27 @@
-//! Placeholder until the room is built.
+//! Drives the ledger on a Byzantine-fault-tolerant engine (commonware): transactions go in, blocks
+//! become final on every validator, receipts come out.
+//!
+//! Invariants: a node votes only for a block that it has re-executed itself; what is final never
+//! changes; nothing of the engine's types is public. Absent on purpose: what transactions mean (the
+//! ledger), health, HTTP.
+
+mod application;
+mod block;
+mod certificate;
+mod chain;
+mod client;
+mod engine;
+mod gossip;
+mod network;
+mod node;
+mod pacing;
+mod pool;
+mod service;
+mod state;
+mod sync;
+mod timing;
+
+pub use client::{KEYS_MAX, Ledger, ReadError, ReceiptError, Status, Stopped, SubmitError};
+pub use node::{Config, Consensus, End, Peer, StartError, start};
+pub use service::Snapshot;
+pub use timing::Timing;

@@ -5,12 +5,13 @@
 //! state instead of replaying; the ledger's roots never depend on them. Every commit carries the
 //! height it belongs to, so that one look under the database's lock tells which header covers it.
 
-use crate::{block::Block, ledger};
-use commonware_codec::{Buf, BufMut, EncodeSize, Error, RangeCfg, Read, Write};
+use crate::block::Block;
+use aegle_ledger as ledger;
+use commonware_codec::{Buf, EncodeSize, Error, RangeCfg, Read, Write};
 use commonware_cryptography::{Sha256, sha256};
 use commonware_glue::stateful::db::{DatabaseSet, ReadGuard, Shared};
 use commonware_parallel::Sequential;
-use commonware_runtime::{Spawner, buffer::paged::CacheRef};
+use commonware_runtime::{BufMut, Spawner, buffer::paged::CacheRef};
 use commonware_storage::{
     Context,
     journal::contiguous::variable::Config as LogConfig,
@@ -122,4 +123,15 @@ fn decode_height(value: &Value) -> u64 {
 /// The sync target that `block` commits to.
 pub(crate) fn target(block: &Block) -> Target {
     block.seal().target.clone()
+}
+
+/// The values of `keys`, read by `get_many`.
+pub(crate) async fn values<'a, T: std::fmt::Debug>(
+    keys: impl Iterator<Item = &'a ledger::Key>,
+    get_many: impl AsyncFnOnce(&[&FixedBytes<32>]) -> Result<Vec<Option<Value>>, T>,
+) -> Vec<Option<Vec<u8>>> {
+    let names: Vec<_> = keys.map(key).collect();
+    let values = get_many(&names.iter().collect::<Vec<_>>()).await;
+    let values = values.expect("the state database cannot be read");
+    values.into_iter().map(|value| value.map(|value| value.0)).collect()
 }

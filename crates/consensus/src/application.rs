@@ -1,0 +1,333 @@
+//! The ledger as the engine runs it: builds blocks, re-executes those of others, says what is final.
+//!
+//! Invariants: a block is voted for only when re-execution reproduces every field of its header; its
+//! time is later than its parent's and not ahead of the local clock by more than [`DRIFT`]. A block
+//! that a quorum finalised and this node cannot reproduce stops the node: nothing wrong is ever stored.
+
+use crate::{
+    block::{Block, Context as Round, Seal},
+    chain::Chain,
+    pool::Pool,
+    state::{self, Batch, Databases, Sealed, Target, Value},
+};
+use aegle_ledger as ledger;
+use aegle_ledger::{Execution, Header, Loaded, Stop, Transaction, TxId};
+use aegle_model::Timestamp;
+use commonware_consensus::{Heightable as _, marshal::ancestry::Ancestry};
+use commonware_cryptography::Digestible as _;
+use commonware_glue::stateful::{
+    Application, Finality, Input, Proposed,
+    db::{DatabaseSet, Merkleized as _, Unmerkleized as _},
+};
+use commonware_runtime::{Clock, Spawner};
+use commonware_storage::Context;
+use commonware_utils::non_empty_range;
+use futures::StreamExt as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+use tracing::warn;
+
+/// How far a block's time may be ahead of the clock of a node that votes for it.
+const DRIFT: Duration = Duration::from_secs(10);
+
+/// How long a node waits for its clock to come within [`DRIFT`] of a block's time before it gives the
+/// block up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Executes the ledger for the engine. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Executor {
+    genesis: Block,
+    state: Arc<BTreeMap<ledger::Key, Vec<u8>>>,
+    pool: Arc<Pool>,
+    chain: Arc<Chain>,
+}
+
+/// Why a block is not voted for.
+#[derive(Debug, thiserror::Error)]
+enum Rejected {
+    #[error("its header differs from what execution yields")]
+    Header,
+    #[error("its time does not come after its parent's")]
+    NotAfterParent,
+    #[error("its time is too far ahead of the local clock")]
+    Future,
+    #[error("it holds a transaction that is refused at every door: {0}")]
+    Door(#[from] ledger::TransactionError),
+    #[error("its transaction {index} may not be in it: {why}")]
+    Execution { index: usize, why: ledger::Invalid },
+}
+
+impl Executor {
+    pub(crate) fn new(genesis: &ledger::Genesis, pool: Arc<Pool>, chain: Arc<Chain>) -> Self {
+        Self {
+            genesis: Block::genesis(genesis),
+            state: Arc::new(ledger::genesis_state(genesis)),
+            pool,
+            chain,
+        }
+    }
+
+    /// The transactions in those ancestors of a proposal that are not final yet.
+    pub(crate) async fn pending(&self, ancestry: impl Ancestry<Block>) -> BTreeSet<TxId> {
+        let finalised = self.pool.height();
+        let mut taken = BTreeSet::new();
+        let mut ancestry = Box::pin(ancestry);
+        while let Some(block) = ancestry.next().await {
+            if block.height().get() <= finalised {
+                break;
+            }
+            taken.extend(
+                block.inner().block().entries.iter().map(|(transaction, _)| transaction.id()),
+            );
+        }
+        taken
+    }
+
+    /// Runs `step` until it has all of the parent's state that it needs.
+    async fn run<E: Context + Spawner>(
+        &self,
+        batch: &Batch<E>,
+        height: u64,
+        step: impl Fn(&Loaded) -> Result<Execution, Stop>,
+    ) -> Result<Execution, Rejected> {
+        let mut loaded = Loaded::default();
+        loop {
+            match step(&loaded) {
+                Ok(execution) => return Ok(execution),
+                Err(Stop::Needs(keys)) => self.load(batch, height, &keys, &mut loaded).await,
+                Err(Stop::Invalid(index, why)) => return Err(Rejected::Execution { index, why }),
+            }
+        }
+    }
+
+    async fn load<E: Context + Spawner>(
+        &self,
+        batch: &Batch<E>,
+        height: u64,
+        keys: &BTreeSet<ledger::Key>,
+        loaded: &mut Loaded,
+    ) {
+        let values = match height {
+            1 => keys.iter().map(|key| self.state.get(key).cloned()).collect(),
+            _ => state::values(keys.iter(), async |keys| batch.get_many(keys).await).await,
+        };
+        for (key, value) in keys.iter().zip(values) {
+            loaded.add(*key, value);
+        }
+    }
+
+    /// Writes an execution into the parent's batch and seals it.
+    async fn seal<E: Context + Spawner>(
+        &self,
+        batch: Batch<E>,
+        height: u64,
+        execution: &Execution,
+    ) -> Sealed<E> {
+        let mut batch = batch.with_metadata(state::encode_height(height));
+        if height == 1 {
+            // The state before the first block enters the database with it, in one commit.
+            let untouched =
+                self.state.iter().filter(|(key, _)| !execution.writes.contains_key(*key));
+            for (key, value) in untouched {
+                batch = batch.write(state::key(key), Some(Value(value.clone())));
+            }
+        }
+        for (key, value) in &execution.writes {
+            batch = batch.write(state::key(key), value.clone().map(Value));
+        }
+        batch.merkleize().await.expect("the state database cannot be read")
+    }
+
+    /// The time of a block proposed now on `parent`.
+    fn time(parent: &Header, clock: &impl Clock) -> Timestamp {
+        Timestamp(now(clock).0.max(parent.time.0 + 1))
+    }
+
+    /// Waits until the clock is close enough to `header`'s time.
+    async fn check_time(
+        parent: &Header,
+        header: &Header,
+        clock: &impl Clock,
+    ) -> Result<(), Rejected> {
+        if header.time <= parent.time {
+            return Err(Rejected::NotAfterParent);
+        }
+        let latest = now(clock).0.saturating_add(millis(DRIFT));
+        let ahead = Duration::from_millis(header.time.0.saturating_sub(latest));
+        if ahead > PATIENCE {
+            return Err(Rejected::Future);
+        }
+        if !ahead.is_zero() {
+            clock.sleep(ahead).await;
+        }
+        Ok(())
+    }
+
+    /// Checks the signatures that this node has not checked before.
+    fn check_signatures(&self, block: &ledger::Block) -> Result<(), Rejected> {
+        for (transaction, _) in &block.entries {
+            if !self.pool.has_checked(transaction) {
+                transaction.check(block.header.network)?;
+                self.pool.mark_checked(transaction);
+            }
+        }
+        Ok(())
+    }
+
+    async fn build<E: Context + Spawner>(
+        &self,
+        (clock, round): (E, Round),
+        ancestry: impl Ancestry<Block>,
+        batch: Batch<E>,
+    ) -> Option<Proposed<Self, E>> {
+        let parent = ancestry.peek()?.inner_shared();
+        let taken = self.pending(ancestry).await;
+        let candidates = self.pool.candidates(&taken);
+        let offered: Vec<TxId> = candidates.iter().map(Transaction::id).collect();
+        let (parent, time) = (parent.header(), Self::time(parent.header(), &clock));
+        let height = parent.height + 1;
+        let step = |loaded: &Loaded| ledger::build(loaded, parent, time, candidates.clone());
+        let execution = self.run(&batch, height, step).await.ok()?;
+        let included: BTreeSet<TxId> =
+            execution.entries.iter().map(|(entry, _)| entry.id()).collect();
+        self.pool.discard(offered.into_iter().filter(|id| !included.contains(id)));
+        let sealed = self.seal::<E>(batch, height, &execution).await;
+        let seal = Seal { context: round, target: target(&sealed) };
+        let engine = seal.to_bytes();
+        let header = header(parent, time, &execution, &engine);
+        let block = Block::new(ledger::Block { header, entries: execution.entries, engine }, seal);
+        Some(Proposed { block, merkleized: sealed })
+    }
+
+    async fn check<E: Context + Spawner>(
+        &self,
+        clock: E,
+        ancestry: impl Ancestry<Block>,
+        batch: Batch<E>,
+        finality: Finality,
+    ) -> Result<Sealed<E>, Rejected> {
+        let mut ancestry = Box::pin(ancestry);
+        let block = ancestry.next().await.ok_or(Rejected::Header)?;
+        let parent = ancestry.next().await.ok_or(Rejected::Header)?;
+        let (parent, claimed) = (parent.inner().header(), block.inner().header());
+        if matches!(finality, Finality::Candidate) {
+            Self::check_time(parent, claimed, &clock).await?;
+            self.check_signatures(block.inner().block())?;
+        }
+        let entries = &block.inner().block().entries;
+        let transactions: Vec<Transaction> =
+            entries.iter().map(|(entry, _)| entry.clone()).collect();
+        let (height, time) = (claimed.height, claimed.time);
+        let step = |loaded: &Loaded| ledger::execute(loaded, parent, time, &transactions);
+        let execution = self.run(&batch, height, step).await?;
+        let expected = header(parent, time, &execution, &block.inner().block().engine);
+        if expected != *claimed || execution.entries != *entries {
+            return Err(Rejected::Header);
+        }
+        Ok(self.seal::<E>(batch, height, &execution).await)
+    }
+}
+
+/// The header of the block after `parent`.
+fn header(parent: &Header, time: Timestamp, execution: &Execution, engine: &[u8]) -> Header {
+    Header {
+        version: parent.version,
+        network: parent.network,
+        epoch: parent.epoch,
+        height: parent.height + 1,
+        parent: parent.digest(),
+        time,
+        transactions: execution.transactions,
+        heads: execution.heads,
+        state: execution.state,
+        validators: execution.validators,
+        engine: ledger::Block::engine_hash(engine),
+    }
+}
+
+/// The sync target that a sealed batch leads to.
+fn target<E: Context + Spawner>(sealed: &Sealed<E>) -> Target {
+    let bounds = sealed.bounds();
+    Target::new(sealed.root(), non_empty_range!(bounds.inactivity_floor, bounds.tip.size))
+}
+
+fn now(clock: &impl Clock) -> Timestamp {
+    let since = clock.current().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(millis(since))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl<E: Context + Spawner> Application<E> for Executor {
+    type SigningScheme = crate::engine::Scheme;
+    type Context = Round;
+    type Block = Block;
+    type Databases = Databases<E>;
+    type Captured = ();
+    type Provider = ();
+    type Input = ();
+
+    fn sync_targets(block: &Block) -> Target {
+        state::target(block)
+    }
+
+    async fn genesis(&mut self) -> Block {
+        self.genesis.clone()
+    }
+
+    async fn propose(
+        &mut self,
+        context: (E, Round),
+        ancestry: impl Ancestry<Block>,
+        batch: Batch<E>,
+        _input: Input<(), ()>,
+    ) -> Option<Proposed<Self, E>> {
+        self.build(context, ancestry, batch).await
+    }
+
+    async fn process(
+        &mut self,
+        context: (E, Round),
+        ancestry: impl Ancestry<Block>,
+        batch: Batch<E>,
+        finality: Finality,
+    ) -> Option<Sealed<E>> {
+        let (height, digest) = ancestry.peek().map(|block| (block.height(), block.digest()))?;
+        let checked = self.check(context.0, ancestry, batch, finality).await;
+        checked
+            .inspect_err(
+                |reason| warn!(%height, %digest, "A block does not get this node's vote: {reason}"),
+            )
+            .ok()
+    }
+
+    async fn capture(
+        &mut self,
+        _context: (E, Round),
+        block: &Block,
+        _batches: &Sealed<E>,
+        _readers: <Databases<E> as DatabaseSet<E>>::Readers,
+    ) {
+        // Before the state shows the block, so that whoever reads the state finds its header.
+        self.chain.expect(block.header());
+    }
+
+    async fn finalized(
+        &mut self,
+        _context: (E, Round),
+        block: &Block,
+        (): (),
+        _readers: <Databases<E> as DatabaseSet<E>>::Readers,
+    ) {
+        let ids: Vec<TxId> = block.block().entries.iter().map(|(entry, _)| entry.id()).collect();
+        let expired = self.pool.finalise(block.header().height, ids.iter().copied());
+        self.chain.advance(block.header(), &ids);
+        self.chain.give_up(&expired);
+    }
+}

@@ -1,0 +1,102 @@
+//! Tells every validator of the transactions submitted here, and hears of theirs.
+//!
+//! Every node is connected to every other, so nothing is passed on. What is lost on the way is told
+//! again while it waits; what is heard is checked like a submission before it enters the pool.
+
+use crate::pool::{Origin, Pool};
+use aegle_ledger::Transaction;
+use aegle_model::NetworkId;
+use commonware_macros::select;
+use commonware_p2p::{CheckedSender as _, Receiver, Recipients, Sender};
+use commonware_runtime::{Clock, IoBuf, Metrics, Spawner};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tracing::debug;
+
+/// The most bytes of one message.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+/// Transactions are gathered into messages of about this size.
+const GATHERED_BYTES: usize = 128 * 1024;
+/// The pause after each message; keeps a node below its quota at the others.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How often a node looks who is connected and tells again what still waits.
+const TICK: Duration = Duration::from_secs(2);
+
+/// How many other validators this node is connected to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connected(Arc<AtomicUsize>);
+
+impl Connected {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Starts to tell and to listen.
+pub(crate) fn start<E: Clock + Spawner + Metrics>(
+    context: &E,
+    (sender, receiver): (impl Sender, impl Receiver),
+    network: NetworkId,
+    pool: Arc<Pool>,
+) -> Connected {
+    let connected = Connected::default();
+    let listening = pool.clone();
+    // Signature checks take a thread of their own, away from the engine's tasks.
+    context.child("listen").dedicated().spawn(move |_| listen(receiver, network, listening));
+    let counter = connected.clone();
+    context.child("tell").spawn(move |clock| tell(clock, sender, pool, counter));
+    connected
+}
+
+async fn tell(clock: impl Clock, mut sender: impl Sender, pool: Arc<Pool>, connected: Connected) {
+    let mut arrivals = pool.arrivals();
+    loop {
+        select! {
+            _ = arrivals.changed() => {},
+            () = clock.sleep(TICK) => {
+                let count = sender.check(Recipients::All).map_or(0, |checked| checked.recipients().len());
+                connected.0.store(count, Ordering::Relaxed);
+                pool.tell_again();
+            },
+        }
+        loop {
+            let untold = pool.untold(GATHERED_BYTES);
+            if untold.is_empty() {
+                break;
+            }
+            let message = borsh::to_vec(&untold).expect("writing to memory cannot fail");
+            sender.send(Recipients::All, IoBuf::from(message), false);
+            clock.sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn listen(mut receiver: impl Receiver, network: NetworkId, pool: Arc<Pool>) {
+    while let Ok((peer, message)) = receiver.recv().await {
+        let bytes = message.as_ref();
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            debug!(%peer, "A message of transactions is too large");
+            continue;
+        }
+        let Ok(transactions) = borsh::from_slice::<Vec<Transaction>>(bytes) else {
+            debug!(%peer, "A message of transactions is malformed");
+            continue;
+        };
+        for transaction in transactions {
+            hear(&pool, network, transaction);
+        }
+    }
+}
+
+/// Takes a transaction from another node; refusals are its own submitter's business.
+fn hear(pool: &Pool, network: NetworkId, transaction: Transaction) {
+    let id = transaction.id();
+    if pool.admits(&id, &transaction, 0).is_ok() && transaction.check(network).is_ok() {
+        let _ = pool.insert(id, transaction, Origin::Elsewhere);
+    }
+}

@@ -1,0 +1,294 @@
+//! Runs the engine on a thread of its own, in the engine's own runtime.
+//!
+//! The engine stops itself on a fault that it must not survive (a disk that fails, a block that cannot
+//! be reproduced). That never takes the process along: [`Consensus::ended`] says so, and the
+//! node starts it again.
+
+use crate::{
+    client::{Ledger, Parts},
+    engine::{self, Identity, Scheme},
+    network,
+    timing::Timing,
+};
+use aegle_ledger::{Certificate, Genesis, GenesisError};
+use aegle_model::{PublicKey, SigningKey};
+use commonware_codec::{Copying, DecodeExt as _};
+use commonware_cryptography::ed25519;
+use commonware_p2p::Address;
+use commonware_runtime::{Metrics as _, Runner as _, Supervisor as _, tokio as runtime};
+use commonware_utils::{
+    TryCollect as _,
+    ordered::{Map, Set},
+};
+use std::{
+    any::Any,
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    thread,
+};
+use tokio::sync::{oneshot, watch};
+
+/// The engine's files below the node's folder all begin with this.
+const PREFIX: &str = "ledger";
+/// Says which network and key a folder belongs to.
+const MARK: &str = "network";
+/// Threads for the engine's tasks.
+const WORKERS: usize = 2;
+/// Futures of the engine are large; debug builds need the room.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// Another validator.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its node key.
+    pub key: PublicKey,
+    /// `host:port`, where the host is an IP address or a name.
+    pub address: String,
+}
+
+/// What an engine needs to run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the engine keeps its files. One engine, one folder.
+    pub dir: PathBuf,
+    /// The network's beginning.
+    pub genesis: Genesis,
+    /// This node's key. No second engine may ever run with it.
+    pub key: SigningKey,
+    /// Where to listen for the other validators.
+    pub listen: SocketAddr,
+    /// Every other validator.
+    pub peers: Vec<Peer>,
+    /// How long to wait for what.
+    pub timing: Timing,
+}
+
+/// Why an engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The genesis is not one.
+    #[error("the genesis cannot start a network")]
+    Genesis(#[from] GenesisError),
+    /// Only validators run an engine.
+    #[error("the node's key {key} is none of the network's validators; take a key of the genesis")]
+    NotAValidator {
+        /// The key.
+        key: PublicKey,
+    },
+    /// A key of the genesis is no ed25519 key.
+    #[error("the validator key {key} in the genesis is not an ed25519 key")]
+    BadKey {
+        /// The key.
+        key: PublicKey,
+    },
+    /// A peer that is no validator.
+    #[error("the peer at `{address}` has a key that is none of the network's validators")]
+    UnknownPeer {
+        /// Where it is said to be.
+        address: String,
+    },
+    /// A peer's address cannot be read.
+    #[error("the peer address `{address}` is not `host:port`")]
+    Address {
+        /// The address.
+        address: String,
+    },
+    /// A peer is named twice.
+    #[error("a peer is named twice")]
+    DuplicatePeer,
+    /// Validators without an address.
+    #[error("{missing} validators have no address among the peers")]
+    MissingPeers {
+        /// How many.
+        missing: usize,
+    },
+    /// The waiting times contradict each other.
+    #[error("the timing contradicts itself: {0}")]
+    Timing(&'static str),
+    /// The folder cannot be used.
+    #[error("could not use the folder `{dir}`")]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder belongs to another network or key.
+    #[error("the folder `{dir}` belongs to another network or node key; take an empty one")]
+    Foreign {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The address cannot be listened at.
+    #[error("could not listen at {listen}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The engine's thread could not be made.
+    #[error("could not start the engine's thread")]
+    Thread(#[source] io::Error),
+    /// The engine failed before it was up.
+    #[error("the engine failed to start: {0}")]
+    Engine(String),
+}
+
+/// How an engine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It was told to.
+    Stopped,
+    /// It stopped itself; the folder is intact, start it again.
+    Failed(String),
+}
+
+/// A running engine. Dropping it stops the engine without waiting.
+pub struct Consensus {
+    ledger: Ledger,
+    stop: Option<oneshot::Sender<()>>,
+    end: watch::Receiver<Option<End>>,
+}
+
+impl Consensus {
+    /// The ledger, for everyone who uses it.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.clone()
+    }
+
+    /// Waits until the engine has ended, and says how.
+    pub async fn ended(&self) -> End {
+        let mut end = self.end.clone();
+        let ended = end.wait_for(Option::is_some).await.map(|end| end.clone());
+        ended.ok().flatten().unwrap_or(End::Stopped)
+    }
+
+    /// Stops the engine and waits until it has let go of its folder.
+    pub async fn stop(mut self) -> End {
+        self.stop.take();
+        self.ended().await
+    }
+}
+
+/// Starts an engine and waits until it is up; what it missed it catches up by itself.
+pub fn start(config: Config) -> Result<Consensus, StartError> {
+    config.genesis.check()?;
+    let identity = identity(&config.genesis, &config.key)?;
+    if let Some(fault) = config.timing.fault() {
+        return Err(StartError::Timing(fault));
+    }
+    let peers = config.peers.iter().map(|peer| Ok((validator(&peer.key)?, peer.address.clone())));
+    let peers =
+        network::addresses(&identity, config.listen, peers.collect::<Result<_, StartError>>()?)?;
+    claim(&config.dir, &config.genesis, &config.key.public())?;
+    let probe = TcpListener::bind(config.listen);
+    drop(probe.map_err(|source| StartError::Listen { listen: config.listen, source })?);
+
+    let (stop, stopped) = oneshot::channel();
+    let (up, is_up) = std::sync::mpsc::sync_channel(1);
+    let (ending, end) = watch::channel(None);
+    let run = move || {
+        let ran = catch_unwind(AssertUnwindSafe(|| run(&config, identity, peers, up, stopped)));
+        ending.send_replace(Some(ran.unwrap_or_else(|panic| End::Failed(message(&*panic)))));
+    };
+    let builder = thread::Builder::new().name("aegle-consensus".to_owned()).stack_size(STACK_BYTES);
+    builder.spawn(run).map_err(StartError::Thread)?;
+    match is_up.recv() {
+        Ok(ledger) => Ok(Consensus { ledger, stop: Some(stop), end }),
+        Err(_) => Err(StartError::Engine(failure(&end))),
+    }
+}
+
+/// Runs the engine until it is told to stop or stops itself.
+fn run(
+    config: &Config,
+    identity: Identity,
+    peers: Map<ed25519::PublicKey, Address>,
+    up: std::sync::mpsc::SyncSender<Ledger>,
+    stopped: oneshot::Receiver<()>,
+) -> End {
+    let settings = runtime::Config::new()
+        .with_storage_directory(config.dir.join("engine"))
+        .with_worker_threads(WORKERS)
+        .with_thread_stack_size(STACK_BYTES);
+    runtime::Runner::new(settings).start(|context| async move {
+        let network = network::start(&context, &identity, config.listen, peers);
+        let genesis = identity.genesis.clone();
+        let engine = engine::start(
+            context.child("engine"),
+            PREFIX,
+            identity,
+            config.timing,
+            network,
+            |state| state,
+        )
+        .await;
+        let ledger = Ledger::new(Parts {
+            genesis,
+            pool: engine.pool,
+            chain: engine.chain,
+            requests: engine.requests,
+            connected: engine.connected,
+            metrics: Box::new(move || context.encode()),
+        });
+        // Whoever started the engine may have gone meanwhile; then `stopped` resolves at once.
+        let _ = up.send(ledger);
+        tokio::select! {
+            _ = stopped => End::Stopped,
+            ended = engine.handle => End::Failed(format!("agreement ended: {ended:?}")),
+        }
+    })
+}
+
+/// The engine's keys for this node.
+pub(crate) fn identity(genesis: &Genesis, key: &SigningKey) -> Result<Identity, StartError> {
+    let validators: Vec<_> =
+        genesis.validators().iter().map(validator).collect::<Result<_, _>>()?;
+    let validators: Set<_> =
+        validators.into_iter().try_collect().expect("a genesis names each validator once");
+    let private =
+        ed25519::PrivateKey::decode(Copying(key.seed().as_slice())).expect("every seed is a key");
+    let domain = Certificate::namespace(genesis.network());
+    let scheme = Scheme::signer(&domain, validators.clone(), private.clone())
+        .ok_or(StartError::NotAValidator { key: key.public() })?;
+    Ok(Identity { genesis: genesis.clone(), key: private, validators, scheme })
+}
+
+fn validator(key: &PublicKey) -> Result<ed25519::PublicKey, StartError> {
+    ed25519::PublicKey::decode(Copying(key.as_bytes()))
+        .map_err(|_| StartError::BadKey { key: *key })
+}
+
+/// Makes the folder, or makes sure that it is this network's and this key's.
+fn claim(dir: &Path, genesis: &Genesis, key: &PublicKey) -> Result<(), StartError> {
+    let failed = |source| StartError::Folder { dir: dir.to_owned(), source };
+    let mark = format!("{}\n{key}\n", genesis.hash());
+    let path = dir.join(MARK);
+    fs::create_dir_all(dir).map_err(failed)?;
+    match fs::read_to_string(&path) {
+        Ok(found) if found == mark => Ok(()),
+        Ok(_) => Err(StartError::Foreign { dir: dir.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::write(&path, mark).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn failure(end: &watch::Receiver<Option<End>>) -> String {
+    match &*end.borrow() {
+        Some(End::Failed(message)) => message.clone(),
+        _ => "it ended at once".to_owned(),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "unknown fault".to_owned())
+}

@@ -1,0 +1,320 @@
+//! Transactions that wait for a block.
+//!
+//! First come, first served. Bounded in count, bytes and per author; nothing enters twice, nothing
+//! enters unchecked, nothing stays past its expiry. A transaction leaves only when it is final or can
+//! never be: what a proposal took along comes back by itself when that proposal comes to nothing.
+//! Absent on purpose: disk (whoever submits keeps the transaction until its receipt) and clock.
+
+use aegle_ledger::{Transaction, TxId};
+use aegle_model::{Canonical as _, CentreId, Hash};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    sync::{Mutex, MutexGuard},
+};
+use tokio::sync::watch;
+
+/// What the pool may hold and hand out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Transactions in the pool.
+    pub(crate) count: usize,
+    /// Bytes of all transactions in the pool.
+    pub(crate) bytes: usize,
+    /// Transactions of one author in the pool.
+    pub(crate) per_author: usize,
+    /// Transactions in one block.
+    pub(crate) block_count: usize,
+    /// Bytes of all transactions in one block.
+    pub(crate) block_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            count: 20_000,
+            bytes: 32 * 1024 * 1024,
+            per_author: 10_000,
+            block_count: 1000,
+            block_bytes: 512 * 1024,
+        }
+    }
+}
+
+/// How many finished and how many checked transactions are remembered.
+const REMEMBERED: usize = 65_536;
+/// How many transactions are told again at a time.
+const TOLD_AGAIN: usize = 256;
+
+/// Why the pool does not take a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It is in the pool already.
+    Waiting,
+    /// It is final already.
+    Final,
+    /// It may not enter any later block.
+    Expired,
+    /// Its author has too many in the pool.
+    Quota,
+    /// The pool is full.
+    Full,
+}
+
+/// Who brought a transaction here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Submitted at this node, which tells the others.
+    Here,
+    /// Heard from another node.
+    Elsewhere,
+}
+
+struct Waiting {
+    transaction: Transaction,
+    id: TxId,
+    bytes: usize,
+    origin: Origin,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By order of arrival.
+    waiting: BTreeMap<u64, Waiting>,
+    arrivals: u64,
+    numbers: HashMap<TxId, u64>,
+    authors: HashMap<CentreId, usize>,
+    bytes: usize,
+    height: u64,
+    finished: Remembered,
+    checked: Remembered,
+    untold: VecDeque<u64>,
+}
+
+/// The waiting transactions of one node.
+pub(crate) struct Pool {
+    limits: Limits,
+    inner: Mutex<Inner>,
+    arrived: watch::Sender<u64>,
+}
+
+impl Pool {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, inner: Mutex::default(), arrived: watch::Sender::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no thread panics while it holds the pool")
+    }
+
+    /// Whether [`Pool::insert`] would take `id` of `author` now; cheap, so that it comes before the
+    /// signature check.
+    pub(crate) fn admits(
+        &self,
+        id: &TxId,
+        transaction: &Transaction,
+        bytes: usize,
+    ) -> Result<(), Refused> {
+        self.lock().admits(&self.limits, id, transaction, bytes)
+    }
+
+    /// Takes a transaction whose envelope was checked, and wakes who waits for one.
+    pub(crate) fn insert(
+        &self,
+        id: TxId,
+        transaction: Transaction,
+        origin: Origin,
+    ) -> Result<(), Refused> {
+        let bytes = transaction.to_bytes().len();
+        {
+            let mut inner = self.lock();
+            inner.admits(&self.limits, &id, &transaction, bytes)?;
+            inner.insert(Waiting { transaction, id, bytes, origin });
+        }
+        self.arrived.send_modify(|arrivals| *arrivals += 1);
+        Ok(())
+    }
+
+    /// Changes whenever a transaction enters.
+    pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrived.subscribe()
+    }
+
+    /// Whether a transaction waits that is none of `taken`.
+    pub(crate) fn offers_more_than(&self, taken: &BTreeSet<TxId>) -> bool {
+        self.lock().waiting.values().any(|waiting| !taken.contains(&waiting.id))
+    }
+
+    /// What the next block may take, oldest first, without those in `taken`.
+    pub(crate) fn candidates(&self, taken: &BTreeSet<TxId>) -> Vec<Transaction> {
+        let inner = self.lock();
+        let mut bytes = 0;
+        let fresh = inner.waiting.values().filter(|waiting| !taken.contains(&waiting.id));
+        fresh
+            .take(self.limits.block_count)
+            .take_while(|waiting| {
+                bytes += waiting.bytes;
+                bytes <= self.limits.block_bytes
+            })
+            .map(|waiting| waiting.transaction.clone())
+            .collect()
+    }
+
+    /// Removes what became final with the block at `height`; returns what expired with it.
+    pub(crate) fn finalise(&self, height: u64, ids: impl Iterator<Item = TxId>) -> Vec<TxId> {
+        let mut inner = self.lock();
+        for id in ids {
+            inner.remove(&id);
+            inner.finished.add(id);
+        }
+        inner.height = height;
+        inner.expire()
+    }
+
+    /// Removes transactions that a proposer had to leave out of a block.
+    pub(crate) fn discard(&self, ids: impl Iterator<Item = TxId>) {
+        let mut inner = self.lock();
+        for id in ids {
+            inner.remove(&id);
+        }
+    }
+
+    /// The height of the last block that [`Pool::finalise`] heard of.
+    pub(crate) fn height(&self) -> u64 {
+        self.lock().height
+    }
+
+    /// Whether this node has checked the signatures of exactly this transaction before.
+    pub(crate) fn has_checked(&self, transaction: &Transaction) -> bool {
+        let inner = self.lock();
+        let number = inner.numbers.get(&transaction.id());
+        let waiting = number.and_then(|number| inner.waiting.get(number));
+        waiting.is_some_and(|waiting| waiting.transaction == *transaction)
+            || inner.checked.contains(&signed(transaction))
+    }
+
+    /// Remembers that the signatures of this transaction hold.
+    pub(crate) fn mark_checked(&self, transaction: &Transaction) {
+        self.lock().checked.add(signed(transaction));
+    }
+
+    /// The next transactions to tell the other nodes of, up to `bytes` in all.
+    pub(crate) fn untold(&self, bytes: usize) -> Vec<Transaction> {
+        let mut inner = self.lock();
+        let mut told = Vec::new();
+        let mut total = 0;
+        while let Some(number) = inner.untold.front().copied() {
+            if let Some(waiting) = inner.waiting.get(&number) {
+                total += waiting.bytes;
+                if total > bytes && !told.is_empty() {
+                    break;
+                }
+                told.push(waiting.transaction.clone());
+            }
+            inner.untold.pop_front();
+        }
+        told
+    }
+
+    /// Queues the oldest that were submitted here and still wait to be told again: a node that was
+    /// away may have missed them.
+    pub(crate) fn tell_again(&self) {
+        let mut inner = self.lock();
+        let here = |(number, waiting): (&u64, &Waiting)| {
+            (waiting.origin == Origin::Here).then_some(*number)
+        };
+        inner.untold = inner.waiting.iter().filter_map(here).take(TOLD_AGAIN).collect();
+        drop(inner);
+        self.arrived.send_modify(|arrivals| *arrivals += 1);
+    }
+
+    /// How many transactions wait, and their bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.waiting.len(), inner.bytes)
+    }
+}
+
+/// Names a transaction with its signature, which its id leaves out.
+fn signed(transaction: &Transaction) -> Hash {
+    Hash::sha256(&[&transaction.to_bytes()])
+}
+
+impl Inner {
+    fn admits(
+        &self,
+        limits: &Limits,
+        id: &TxId,
+        transaction: &Transaction,
+        bytes: usize,
+    ) -> Result<(), Refused> {
+        let of_author = self.authors.get(&transaction.author()).copied().unwrap_or(0);
+        match () {
+            () if self.numbers.contains_key(id) => Err(Refused::Waiting),
+            () if self.finished.contains(id) => Err(Refused::Final),
+            () if transaction.expires() <= self.height => Err(Refused::Expired),
+            () if of_author >= limits.per_author => Err(Refused::Quota),
+            () if self.waiting.len() >= limits.count => Err(Refused::Full),
+            () if self.bytes + bytes > limits.bytes => Err(Refused::Full),
+            () => Ok(()),
+        }
+    }
+
+    fn insert(&mut self, waiting: Waiting) {
+        self.arrivals += 1;
+        let number = self.arrivals;
+        self.numbers.insert(waiting.id, number);
+        *self.authors.entry(waiting.transaction.author()).or_default() += 1;
+        self.bytes += waiting.bytes;
+        if waiting.origin == Origin::Here {
+            self.untold.push_back(number);
+        }
+        self.waiting.insert(number, waiting);
+    }
+
+    fn remove(&mut self, id: &TxId) {
+        let Some(number) = self.numbers.remove(id) else { return };
+        let Some(waiting) = self.waiting.remove(&number) else { return };
+        self.bytes -= waiting.bytes;
+        let author = waiting.transaction.author();
+        let left = self.authors.get_mut(&author).expect("every waiting transaction is counted");
+        *left -= 1;
+        if *left == 0 {
+            self.authors.remove(&author);
+        }
+        self.checked.add(signed(&waiting.transaction));
+    }
+
+    fn expire(&mut self) -> Vec<TxId> {
+        let height = self.height;
+        let expired = |waiting: &&Waiting| waiting.transaction.expires() <= height;
+        let ids: Vec<TxId> =
+            self.waiting.values().filter(expired).map(|waiting| waiting.id).collect();
+        ids.iter().for_each(|id| self.remove(id));
+        ids
+    }
+}
+
+/// The last [`REMEMBERED`] hashes that were added.
+#[derive(Default)]
+struct Remembered {
+    ids: HashSet<Hash>,
+    order: VecDeque<Hash>,
+}
+
+impl Remembered {
+    fn add(&mut self, id: Hash) {
+        if !self.ids.insert(id) {
+            return;
+        }
+        self.order.push_back(id);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+
+    fn contains(&self, id: &Hash) -> bool {
+        self.ids.contains(id)
+    }
+}

@@ -1,0 +1,154 @@
+//! Answers questions about the finalised chain inside the engine's runtime, where its storage lives.
+
+use crate::{
+    block::{self, Block},
+    certificate,
+    chain::Chain,
+    engine::{Blocks, Runtime, State},
+    pool::Pool,
+    state::{self, Databases},
+};
+use aegle_ledger as ledger;
+use aegle_ledger::{Anchor, Genesis, Header, Position, Record as _, TxId};
+use commonware_consensus::types::Height;
+use futures::{StreamExt as _, stream};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many questions are worked on at the same time.
+const CONCURRENT: usize = 64;
+/// How many questions wait before callers do.
+const QUEUED: usize = 1024;
+/// How far above a block its certificate may be; receipts with more links do not verify.
+const LINKS_MAX: usize = 256;
+
+/// The way to the service.
+pub(crate) type Requests = mpsc::Sender<Request>;
+
+/// Finalised state with the header whose roots cover it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The header of the last block whose writes the values show.
+    pub header: Header,
+    /// One value for each key asked for, in the same order; `None` where there is none.
+    pub values: Vec<Option<Vec<u8>>>,
+}
+
+/// A question and where the answer goes.
+pub(crate) enum Request {
+    Read(Vec<ledger::Key>, oneshot::Sender<Snapshot>),
+    Position(TxId, oneshot::Sender<Option<Position>>),
+    Block(u64, oneshot::Sender<Option<Arc<Block>>>),
+    Anchor(u64, oneshot::Sender<Option<Anchor>>),
+}
+
+/// Everything that answers need.
+pub(crate) struct Service<E: Runtime> {
+    genesis: Genesis,
+    genesis_state: BTreeMap<ledger::Key, Vec<u8>>,
+    state: State<E>,
+    blocks: Blocks,
+    pool: Arc<Pool>,
+    chain: Arc<Chain>,
+}
+
+impl<E: Runtime> Service<E> {
+    pub(crate) fn new(
+        genesis: Genesis,
+        state: State<E>,
+        blocks: Blocks,
+        pool: Arc<Pool>,
+        chain: Arc<Chain>,
+    ) -> Self {
+        let genesis_state = ledger::genesis_state(&genesis);
+        Self { genesis, genesis_state, state, blocks, pool, chain }
+    }
+
+    pub(crate) fn start(self, context: E) -> Requests {
+        let (sender, receiver) = mpsc::channel(QUEUED);
+        context.spawn(move |_| self.run(receiver));
+        sender
+    }
+
+    async fn run(self, mut receiver: mpsc::Receiver<Request>) {
+        let databases = self.state.subscribe_databases().await;
+        self.resume(&databases).await;
+        let (service, databases) = (&self, &databases);
+        stream::poll_fn(move |context| receiver.poll_recv(context))
+            .for_each_concurrent(CONCURRENT, |request| service.answer(databases, request))
+            .await;
+    }
+
+    /// Takes up the chain where the last run left it.
+    async fn resume(&self, databases: &Databases<E>) {
+        let header = self.header(state::height(&databases.read().await).await).await;
+        self.pool.finalise(header.height, std::iter::empty());
+        self.chain.resume(header);
+    }
+
+    async fn answer(&self, databases: &Databases<E>, request: Request) {
+        // Whoever asked may be gone: then nobody needs the answer.
+        let _ = match request {
+            Request::Read(keys, reply) => {
+                reply.send(self.read(databases, &keys).await).err().map(drop)
+            }
+            Request::Position(id, reply) => {
+                reply.send(self.position(databases, &id).await).err().map(drop)
+            }
+            Request::Block(height, reply) => reply.send(self.block(height).await).err().map(drop),
+            Request::Anchor(height, reply) => reply.send(self.anchor(height).await).err().map(drop),
+        };
+    }
+
+    async fn read(&self, databases: &Databases<E>, keys: &[ledger::Key]) -> Snapshot {
+        let database = databases.read().await;
+        let height = state::height(&database).await;
+        let values = match height {
+            0 => keys.iter().map(|key| self.genesis_state.get(key).cloned()).collect(),
+            _ => state::values(keys.iter(), async |keys| database.get_many(keys).await).await,
+        };
+        drop(database);
+        Snapshot { header: self.header(height).await, values }
+    }
+
+    async fn position(&self, databases: &Databases<E>, id: &TxId) -> Option<Position> {
+        let database = databases.read().await;
+        let key = state::key(&ledger::keys::transaction(id));
+        let value = database.get(&key).await.expect("the state database cannot be read");
+        value.and_then(|value| Position::read(&value.0))
+    }
+
+    async fn block(&self, height: u64) -> Option<Arc<Block>> {
+        Some(self.blocks.get_block(Height::new(height)).await?.inner_shared())
+    }
+
+    async fn header(&self, height: u64) -> Header {
+        if height == 0 {
+            return ledger::genesis_header(&self.genesis);
+        }
+        if let Some(header) = self.chain.header(height) {
+            return header;
+        }
+        let block = self.block(height).await;
+        block.expect("blocks are kept from before their state shows").header().clone()
+    }
+
+    /// The header at `height` with the nearest certificate that covers it.
+    async fn anchor(&self, height: u64) -> Option<Anchor> {
+        let header = self.block(height).await?.header().clone();
+        let mut links: Vec<Header> = Vec::new();
+        loop {
+            let last = links.last().unwrap_or(&header);
+            let finalization = self.blocks.get_finalization(Height::new(last.height)).await;
+            let digest = block::digest(&last.digest());
+            if let Some(found) = finalization.filter(|found| found.proposal.payload == digest) {
+                return Some(Anchor { certificate: certificate::convert(&found), header, links });
+            }
+            let next = self.block(last.height + 1).await?;
+            links.push(next.header().clone());
+            if links.len() > LINKS_MAX {
+                return None;
+            }
+        }
+    }
+}
