@@ -1,6 +1,8 @@
 //! The cost of one decision: 60 cells under 20 and under 10,000 rules of the patient.
 
-use aegle_access::*;
+use aegle_access::{
+    Effect, Part, Policy, Purpose, Purposes, Request, Rule, Scope, Subject, decide,
+};
 use aegle_model::{Bits, CentreId, Timestamp, Token, Window};
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -13,7 +15,7 @@ fn token(kind: u8, number: u16) -> Token {
 
 fn rules(count: u16) -> Vec<Rule> {
     let rule = |number: u16| Rule {
-        effect: if number % 5 == 0 { Effect::Deny } else { Effect::Allow },
+        effect: if number.is_multiple_of(5) { Effect::Deny } else { Effect::Allow },
         grantee: token(1, number % 10),
         scope: Scope::new(vec![token(2, number % 24), token(2, (number + 7) % 24)])
             .expect("two tags"),

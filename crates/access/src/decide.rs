@@ -98,8 +98,8 @@ pub struct Explanation<Id> {
 }
 
 /// Names, per part and cell, the live rules that cover it.
-pub fn explain<'a, Id: Copy>(
-    rules: &[(Id, &'a Rule)],
+pub fn explain<Id: Copy>(
+    rules: &[(Id, &Rule)],
     request: &Request,
     policy: Policy,
     now: Timestamp,

@@ -1,6 +1,8 @@
 //! The laws of access, on random rules and requests.
 
-use aegle_access::*;
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+use aegle_access::{Effect, Part, Policy, Purpose, Request, Rule, Scope, Subject, decide, explain};
 use aegle_model::{Bits, CentreId, Timestamp, Token, Window};
 use proptest::prelude::*;
 

@@ -77,10 +77,9 @@ pub fn execute(
     for (position, transaction) in transactions.iter().enumerate() {
         match work.run(transaction, entries.len()) {
             Ok(outcome) => entries.push((transaction.clone(), outcome)),
-            Err(Halt::Missing) => {}
-            // With records missing, an earlier transaction may not have had its effect yet.
             Err(Halt::Invalid(why)) if work.complete() => return Err(Stop::Invalid(position, why)),
-            Err(Halt::Invalid(_)) => {}
+            // With records missing, an earlier transaction may not have had its effect yet.
+            Err(Halt::Invalid(_) | Halt::Missing) => {}
         }
     }
     work.finish(entries)
@@ -150,7 +149,7 @@ impl Work<'_> {
             }
             Body::Grant(grant) => self.want([keys::patient(grant.patient)]),
             Body::Revoke(revoke) => {
-                self.want([keys::patient(revoke.patient), keys::rule(revoke.rule)])
+                self.want([keys::patient(revoke.patient), keys::rule(revoke.rule)]);
             }
             Body::Disclose(disclose) => {
                 let parts = disclose.question.parts.iter().map(|part| keys::centre(part.centre()));

@@ -163,6 +163,7 @@ impl Network {
     }
 
     /// Publishes [`vocabulary`] for a centre and enrols a patient there.
+    #[must_use]
     pub fn with_patient(mut self, centre: usize, patient: PatientId, key: &RecordKey) -> Self {
         self.submit(centre, Body::Publish(Publish { vocabulary: vocabulary() }));
         self.submit(centre, Body::Enrol(Enrol { patient, commitment: key.commitment() }));

@@ -1,5 +1,7 @@
 //! The ledger's behaviour on a network in memory.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
 use aegle_access::{Effect, Purpose, Purposes, Rule, Scope};
 use aegle_ledger::fixture::{Network, bytes, flip, name, vocabulary};
 use aegle_ledger::*;
@@ -360,7 +362,9 @@ fn build_leaves_out_what_execute_refuses() {
             candidates.clone(),
         ) {
             Err(Stop::Needs(needs)) => {
-                needs.into_iter().for_each(|key| loaded.add(key, network.bytes(&key)))
+                for key in needs {
+                    loaded.add(key, network.bytes(&key));
+                }
             }
             done => break done.unwrap(),
         }

@@ -92,11 +92,11 @@ impl Vocabulary {
         if !self.cells.iter().all(complete) {
             return Err(VocabularyError::Disorder("a cell carries `all` and declared tags only"));
         }
-        self.limit("cells", self.cells.len())?;
-        self.limit("tag tokens", self.points().len() + declared.len())
+        Self::limit("cells", self.cells.len())?;
+        Self::limit("tag tokens", self.points().len() + declared.len())
     }
 
-    fn limit(&self, what: &'static str, count: usize) -> Result<(), VocabularyError> {
+    fn limit(what: &'static str, count: usize) -> Result<(), VocabularyError> {
         if count > Bits::MAX { Err(VocabularyError::TooMany { what, count }) } else { Ok(()) }
     }
 
