@@ -240,7 +240,8 @@ where
         forward: ForwardPolicy::SilentVoters,
         track_historical_votes: false,
     };
-    let engine = simplex::Engine::new(context.child("simplex"), simplex_config);
+    // The engine takes the context itself, so that everything started above ends with it.
+    let engine = simplex::Engine::new(context, simplex_config);
     let handle = engine.start(votes, certificates, resolver);
     Engine { handle, blocks, pool, chain, requests, connected }
 }

@@ -17,6 +17,8 @@ mod node;
 mod pacing;
 mod pool;
 mod service;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod sync;
 mod timing;

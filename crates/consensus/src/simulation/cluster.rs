@@ -1,0 +1,167 @@
+//! Validators of one simulated network, with a client at each that never gives up.
+
+use crate::{
+    client::{Ledger, Parts, ReceiptError, Stopped, SubmitError},
+    engine::{self, Network},
+    node,
+    timing::Timing,
+};
+use aegle_ledger::{Body, Centre, Draft, Enrol, Genesis, Receipt, Transaction, TxId};
+use aegle_model::{Hash, Name, PatientId, SigningKey, Timestamp};
+use commonware_cryptography::ed25519;
+use commonware_glue::simulate::{
+    engine::{EngineDefinition, InitContext},
+    processed::ProcessedHeight,
+    reporter::MonitorReporter,
+};
+use commonware_macros::select;
+use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _, deterministic};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// How many transactions each validator's client submits.
+pub(super) const PER_CLIENT: u64 = 20;
+
+/// What the clients were told is final, over all restarts.
+pub(super) type Acknowledged = Arc<Mutex<BTreeSet<TxId>>>;
+
+/// A network to simulate.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    genesis: Genesis,
+    keys: Vec<SigningKey>,
+    acknowledged: Acknowledged,
+}
+
+/// What the simulation sees of a running validator.
+pub(super) struct Validator {
+    pub(super) ledger: Ledger,
+    pub(super) acknowledged: Acknowledged,
+    pub(super) submitted: usize,
+}
+
+impl Cluster {
+    pub(super) fn new(size: u8) -> Self {
+        let mut keys: Vec<_> = (1..=size).map(|seed| SigningKey::from_seed(&[seed; 32])).collect();
+        keys.sort_by_key(SigningKey::public);
+        let centres = keys.iter().enumerate().map(|(number, key)| Centre {
+            id: Centre::id_of(&key.public()),
+            code: Name::new(format!("C{number}")).unwrap(),
+            key: key.public(),
+            tls: Hash::ZERO,
+            seal: [4; 65],
+        });
+        let genesis = Genesis {
+            name: Name::new("simulation").unwrap(),
+            time: Timestamp(0),
+            policy: aegle_access::Policy { emergency: true },
+            centres: centres.collect(),
+        };
+        Self { genesis, keys, acknowledged: Acknowledged::default() }
+    }
+
+    fn transaction(&self, author: usize, number: u64) -> Transaction {
+        let (key, centre) = (&self.keys[author], &self.genesis.centres[author]);
+        let patient =
+            Hash::of("patient", &[&[u8::try_from(author).unwrap()], &number.to_le_bytes()]);
+        let patient = PatientId::from_array(patient.as_bytes()[..16].try_into().unwrap());
+        let body = Body::Enrol(Enrol { patient, commitment: Hash::ZERO });
+        Draft::new(self.genesis.network(), (centre.id, key.public()), 50_000, number, body)
+            .sign(key)
+    }
+
+    /// Submits the transactions of `author`, one after the other; ends with the validator.
+    async fn client(self, clock: deterministic::Context, ledger: Ledger, author: usize) {
+        for number in 0..PER_CLIENT {
+            let transaction = self.transaction(author, number);
+            let receipt = insist(&clock, &ledger, &transaction).await;
+            let Ok(receipt) = receipt else { return };
+            receipt.verify(&self.genesis).unwrap();
+            self.acknowledged.lock().unwrap().insert(transaction.id());
+        }
+    }
+}
+
+/// Submits a transaction again and again until its receipt is there.
+async fn insist(
+    clock: &deterministic::Context,
+    ledger: &Ledger,
+    transaction: &Transaction,
+) -> Result<Receipt, Stopped> {
+    loop {
+        match ledger.submit(transaction.clone()).await {
+            Ok(_) | Err(SubmitError::Waiting(_) | SubmitError::Final(_)) => {}
+            Err(SubmitError::Stopped(stopped)) => return Err(stopped),
+            Err(error) => panic!("{error}"),
+        }
+        let receipt = select! {
+            receipt = ledger.receipt(transaction.id()) => receipt,
+            () = clock.sleep(Duration::from_secs(20)) => continue,
+        };
+        match receipt {
+            Ok(receipt) => return Ok(receipt),
+            Err(ReceiptError::Stopped(stopped)) => return Err(stopped),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl EngineDefinition for Cluster {
+    type PublicKey = ed25519::PublicKey;
+    type Engine = Handle<()>;
+    type State = Validator;
+
+    fn participants(&self) -> Vec<ed25519::PublicKey> {
+        node::identity(&self.genesis, &self.keys[0]).unwrap().validators.into_iter().collect()
+    }
+
+    fn channels(&self) -> Vec<(u64, Quota)> {
+        engine::channels()
+    }
+
+    fn max_message_size(&self) -> u32 {
+        engine::message_bytes_max(self.keys.len())
+    }
+
+    async fn init(&self, init: InitContext<'_, ed25519::PublicKey>) -> (Handle<()>, Validator) {
+        let InitContext { context, index, public_key, oracle, channels, monitor, .. } = init;
+        let identity = node::identity(&self.genesis, &self.keys[index]).unwrap();
+        let network = Network {
+            channels,
+            blocker: oracle.control(public_key.clone()),
+            peers: oracle.manager(),
+        };
+        let observe = |state| MonitorReporter::new(public_key.clone(), monitor, state);
+        let prefix = format!("validator-{index}");
+        let timing = Timing::default();
+        let engine =
+            engine::start(context.child("engine"), &prefix, identity, timing, network, observe)
+                .await;
+        let ledger = Ledger::new(Parts {
+            genesis: self.genesis.clone(),
+            pool: engine.pool,
+            chain: engine.chain,
+            requests: engine.requests,
+            connected: engine.connected,
+            metrics: Box::new(String::new),
+        });
+        let (cluster, client) = (self.clone(), ledger.clone());
+        context.child("client").spawn(move |clock| cluster.client(clock, client, index));
+        let submitted = self.keys.len() * usize::try_from(PER_CLIENT).unwrap();
+        let validator = Validator { ledger, acknowledged: self.acknowledged.clone(), submitted };
+        (engine.handle, validator)
+    }
+
+    fn start(engine: Handle<()>) -> Handle<()> {
+        engine
+    }
+}
+
+impl ProcessedHeight for Validator {
+    async fn processed_height(&self) -> u64 {
+        self.ledger.status().height
+    }
+}
