@@ -1,1 +1,99 @@
-//! Placeholder until the room is built.
+//! The use cases of a centre, a page each: read a record, guard a decision, hand out a part,
+//! grant, revoke, preview, enrol, link, read the log.
+//!
+//! Invariants: every read goes through the ledger first ([`Centre::read_record`] →
+//! [`Centre::guard`] → [`Centre::hand_out`]); each data centre checks the receipt itself; what a
+//! professional learns never differs between "closed" and "not there". Absent on purpose: HTML,
+//! JSON, HTTP routes; who signed in (the caller says so).
+
+mod caller;
+mod catalogue;
+mod enrol;
+mod error;
+mod guard;
+mod hand_out;
+pub mod keybox;
+mod lineage;
+mod link;
+mod log;
+mod peers;
+mod read;
+mod rules;
+mod seal;
+mod store;
+mod submit;
+mod tls;
+
+pub use caller::Caller;
+pub use enrol::NewLogin;
+pub use error::Error;
+pub use link::{Offer, OfferMessage};
+pub use log::{LogPage, LogView, Seen};
+pub use peers::{PeerAddress, PeerError, Peers};
+pub use read::{Answer, AnswerPart, Ask, Whose};
+pub use rules::{GrantedRule, PreviewCell, PreviewPart, RuleDraft};
+pub use store::{Store, StoreError};
+pub use tls::{Certificate, TlsError, pin};
+
+use aegle_consensus::Ledger;
+use aegle_identity::Identity;
+use aegle_lake::Lake;
+use aegle_ledger::Genesis;
+use aegle_model::{CentreId, SigningKey};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use zeroize::Zeroizing;
+
+/// How long a disclosure is taken to last until one was measured, in milliseconds.
+const PACE_MS: u64 = 100;
+
+/// One centre with all it needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Centre(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    /// How long a disclosure usually takes here, in milliseconds.
+    pace: AtomicU64,
+}
+
+/// What a [`Centre`] is made of.
+pub struct Parts {
+    /// The network.
+    pub genesis: Genesis,
+    /// The node's key: signs transactions and attestations.
+    pub key: SigningKey,
+    /// Opens what other centres seal to this one: a P-256 secret.
+    pub seal: Zeroizing<Vec<u8>>,
+    /// The replica.
+    pub ledger: Ledger,
+    /// The data.
+    pub lake: Arc<Lake>,
+    /// The users.
+    pub identity: Arc<Identity>,
+    /// The other centres.
+    pub peers: Peers,
+    /// What this centre must remember beside ledger, lake and users.
+    pub store: Store,
+}
+
+impl Centre {
+    /// Puts a centre together; its key must be one of the genesis.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner { parts, pace: AtomicU64::new(PACE_MS) }))
+    }
+
+    /// The parts.
+    pub fn parts(&self) -> &Parts {
+        &self.0.parts
+    }
+
+    pub(crate) fn pace(&self) -> &AtomicU64 {
+        &self.0.pace
+    }
+
+    /// This centre's id.
+    pub fn id(&self) -> CentreId {
+        aegle_ledger::Centre::id_of(&self.0.parts.key.public())
+    }
+}

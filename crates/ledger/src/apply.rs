@@ -9,6 +9,8 @@ mod patient;
 mod rule;
 mod work;
 
+pub use rule::rule_id;
+
 use crate::outcome::{Outcome, Rejection};
 use crate::state::{self, CentreRecord, Key, Loaded, Position, keys};
 use crate::transaction::{Body, Transaction};

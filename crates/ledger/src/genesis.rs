@@ -14,7 +14,7 @@ pub struct Centre {
     pub code: Name,
     /// Signs votes, transactions and attestations.
     pub key: PublicKey,
-    /// SHA-256 of the public key (DER `SubjectPublicKeyInfo`) of its node-to-node certificate.
+    /// SHA-256 of its self-signed certificate (DER) for calls between nodes.
     pub tls: Hash,
     /// To whom secrets are sealed: an uncompressed P-256 point for HPKE.
     pub seal: [u8; 65],

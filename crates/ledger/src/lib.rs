@@ -30,7 +30,7 @@ mod transaction;
 pub mod fixture;
 
 pub use anchor::{Anchor, AnchorError};
-pub use apply::{Execution, Invalid, LIFETIME_MAX, Stop, build, execute};
+pub use apply::{Execution, Invalid, LIFETIME_MAX, Stop, build, execute, rule_id};
 pub use block::{BLOCK_BYTES_MAX, Block, BlockError, Header};
 pub use certificate::{Certificate, CertificateError};
 pub use genesis::{Centre, Genesis, GenesisError};

@@ -90,6 +90,6 @@ impl Work<'_> {
 }
 
 /// The id of the rule that a transaction grants.
-pub(crate) fn rule_id(transaction: &TxId) -> RuleId {
+pub fn rule_id(transaction: &TxId) -> RuleId {
     RuleId::from_array(transaction.as_bytes()[..16].try_into().expect("32 bytes hold 16"))
 }

@@ -1,0 +1,123 @@
+//! Handing out: a data centre checks a receipt itself, then lets exactly the permitted cells go.
+
+use crate::submit::now;
+use crate::{Centre, Error};
+use aegle_lake::Delivery;
+use aegle_ledger::{
+    Deliver, Missing, OpenedRequest, PartDelivery, Permit, PermitError, Receipt, VerifiedReceipt,
+    admit,
+};
+use aegle_model::{Canonical, CentreId, RecordKey, Timestamp};
+use borsh::{BorshDeserialize, BorshSerialize};
+use std::sync::Arc;
+
+/// How long handed-out requests are remembered; longer than a receipt is fresh.
+const REMEMBER_MS: u64 = 600_000;
+
+/// What the requester's centre shows a data centre.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct PartRequest {
+    pub(crate) receipt: Receipt,
+    pub(crate) opened: OpenedRequest,
+}
+
+impl Canonical for PartRequest {
+    const NAME: &'static str = "part request";
+}
+
+impl Centre {
+    /// The sealed part of this centre. A centre with nothing to show answers in the same shape.
+    pub async fn hand_out(&self, from: CentreId, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let request = PartRequest::from_bytes(message).map_err(|e| Error::invalid("request", e))?;
+        let PartRequest { receipt, opened } = request;
+        let receipt = receipt
+            .verify(&self.parts().genesis)
+            .map_err(|error| Error::invalid("receipt", error))?;
+        let asked_by = receipt.decided().map(|(disclose, _)| disclose.requester.centre);
+        if asked_by != Some(from) {
+            return Err(Error::Forbidden { who: "the requester's own centre" });
+        }
+        match self.permit(&receipt, &opened).await? {
+            Some(permit) => self.let_go(permit).await,
+            None => self.nothing_to_show(&receipt, &opened).await,
+        }
+    }
+
+    /// What the receipt permits here; none when the patient is not linked here.
+    async fn permit(
+        &self,
+        receipt: &VerifiedReceipt,
+        opened: &OpenedRequest,
+    ) -> Result<Option<Permit>, Error> {
+        let Some(key) = self.record_key(opened.patient).await? else { return Ok(None) };
+        let vocabulary = self.own_vocabulary().await?.ok_or(Error::Unavailable { part: "lake" })?;
+        match admit(receipt, opened, &key, (self.id(), &vocabulary), now()) {
+            Ok(permit) => Ok(Some(permit)),
+            Err(PermitError::NotAsked) => Ok(None),
+            Err(error @ PermitError::Stale) => Err(Error::Conflict(error.to_string())),
+            Err(error) => {
+                tracing::warn!(%error, "Refused a receipt of centre `{}`", opened_centre(receipt));
+                Err(Error::invalid("receipt", error))
+            }
+        }
+    }
+
+    /// Once per request: a receipt that was used permits nothing more.
+    async fn let_go(&self, permit: Permit) -> Result<Vec<u8>, Error> {
+        let (request, time) = (permit.request(), now());
+        if !self.parts().store.hand_out(request, time)? {
+            return Err(Error::Conflict(
+                "this request was answered before; ask again with a new one".into(),
+            ));
+        }
+        self.parts().store.forget_handed_out(Timestamp(time.0.saturating_sub(REMEMBER_MS)))?;
+        let read = self.with_lake(move |lake| lake.read(&permit)).await?;
+        let result = match &read {
+            Ok(delivery) => Ok(delivery.lineage()),
+            Err(_) => Err(Missing::Failed),
+        };
+        let parts = vec![PartDelivery { centre: self.id(), result }];
+        self.report(Deliver { request, parts })?;
+        match read {
+            Ok(Delivery { sealed, .. }) => Ok(sealed),
+            Err(error) => {
+                tracing::error!(%error, "Could not read the lake for a permitted request");
+                Err(Error::Unavailable { part: "lake" })
+            }
+        }
+    }
+
+    async fn nothing_to_show(
+        &self,
+        receipt: &VerifiedReceipt,
+        opened: &OpenedRequest,
+    ) -> Result<Vec<u8>, Error> {
+        let decided =
+            receipt.decided().is_some_and(|(disclose, _)| disclose.opened == opened.hash());
+        if !decided {
+            return Err(Error::invalid("receipt", PermitError::OtherRequest));
+        }
+        self.empty_part(opened, receipt.hash()).await
+    }
+
+    /// The record key of a patient who is linked here.
+    pub(crate) async fn record_key(
+        &self,
+        patient: aegle_model::PatientId,
+    ) -> Result<Option<RecordKey>, Error> {
+        self.with_lake(move |lake| lake.record_key(patient)).await?.map_err(Error::internal)
+    }
+
+    /// Runs a blocking lake operation away from the async threads.
+    pub(crate) async fn with_lake<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&aegle_lake::Lake) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let lake = Arc::clone(&self.parts().lake);
+        tokio::task::spawn_blocking(move || work(&lake)).await.map_err(Error::internal)
+    }
+}
+
+fn opened_centre(receipt: &VerifiedReceipt) -> String {
+    receipt.decided().map(|(disclose, _)| disclose.requester.centre.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,134 @@
+//! Links: a patient of one centre is linked to another. Both sides confirm: the patient offers,
+//! the other centre's administrator accepts. The record key travels from node to node.
+
+use crate::submit::now;
+use crate::{Caller, Centre, Error, NewLogin, keybox};
+use aegle_ledger::{Attestation, Body, Link, Linked};
+use aegle_model::{Canonical, CentreId, Handle, PatientId};
+use borsh::{BorshDeserialize, BorshSerialize};
+use std::time::Duration;
+
+const OFFER_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the patient's centre sends to the centre that is to be linked.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct OfferMessage {
+    patient: PatientId,
+    speaks: bool,
+    by_patient: Attestation,
+    sealed_key: Vec<u8>,
+}
+
+impl Canonical for OfferMessage {
+    const NAME: &'static str = "link offer";
+}
+
+/// An open offer, as an administrator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// The handle that the patient gives at the desk.
+    pub handle: Handle,
+    /// The centre that the offer came through.
+    pub from: CentreId,
+    /// Whether this centre would speak for the patient, too.
+    pub speaks: bool,
+}
+
+impl Centre {
+    /// The calling patient wants to be linked to `to`.
+    pub async fn offer_link(
+        &self,
+        caller: &Caller,
+        to: CentreId,
+        speaks: bool,
+    ) -> Result<(), Error> {
+        let patient = caller.patient()?;
+        let key = self.key_of(patient).await?;
+        let (genesis, me) = (&self.parts().genesis, self.id());
+        let member =
+            genesis.centre(to).filter(|_| to != me).ok_or(Error::NotFound { what: "centre" })?;
+        let sealed_key = keybox::seal(&member.seal, (patient, to), &key)
+            .ok_or_else(|| Error::Conflict("the other centre's sealing key is unusable".into()))?;
+        let linked = (patient, to, speaks);
+        let by_patient = Attestation::of_link(genesis.network(), linked, me, &self.parts().key);
+        let message = OfferMessage { patient, speaks, by_patient, sealed_key }.to_bytes();
+        let sent = self.parts().peers.call(to, "/offer", message, OFFER_WITHIN).await;
+        sent.map(|_| ()).map_err(|error| {
+            tracing::warn!(%error, centre = %to, "A link offer could not be sent");
+            Error::Unavailable { part: "other centre" }
+        })
+    }
+
+    /// Another centre brings a patient's offer.
+    pub fn receive_offer(&self, from: CentreId, message: &[u8]) -> Result<(), Error> {
+        let offer = OfferMessage::from_bytes(message).map_err(|e| Error::invalid("offer", e))?;
+        let member = self.parts().genesis.centre(from);
+        if !member.is_some_and(|member| member.made(&offer.by_patient)) {
+            return Err(Error::Forbidden { who: "the centre that made the offer" });
+        }
+        if self.parts().store.put_offer(offer.patient, message, now())? {
+            Ok(())
+        } else {
+            Err(Error::Conflict("too many offers are open".into()))
+        }
+    }
+
+    /// The offers that wait for this centre.
+    pub fn offers(&self, caller: &Caller) -> Result<Vec<Offer>, Error> {
+        caller.administrator()?;
+        let offers = self.parts().store.offers()?;
+        let read = |bytes: Vec<u8>| {
+            let offer = OfferMessage::from_bytes(&bytes).map_err(Error::internal)?;
+            let (handle, from) = (Handle::from(offer.patient), offer.by_patient.centre);
+            Ok(Offer { handle, from, speaks: offer.speaks })
+        };
+        offers.into_iter().map(read).collect()
+    }
+
+    /// Accepts the offer of the patient with this handle, who is `number` here. The patient gets a
+    /// login here if one is given.
+    pub async fn accept_link(
+        &self,
+        caller: &Caller,
+        handle: Handle,
+        number: &str,
+        login: Option<NewLogin>,
+    ) -> Result<(), Error> {
+        caller.administrator()?;
+        let (patient, offer) = self.find_offer(handle)?;
+        let key = keybox::open(&self.parts().seal, (patient, self.id()), &offer.sealed_key)
+            .ok_or_else(|| Error::Conflict("the offered record key does not open here".into()))?;
+        let record = self.patient(patient).await?;
+        if record.is_none_or(|record| record.commitment != key.commitment()) {
+            return Err(Error::Conflict("the offered record key is not the patient's".into()));
+        }
+        self.attach(patient, number, &key).await?;
+        let OfferMessage { speaks, by_patient, .. } = offer;
+        let link = Link { patient, speaks, commitment: key.commitment(), by_patient };
+        if let Err(error) = self.commit(Body::Link(link)).await {
+            self.with_lake(move |lake| lake.unlink(patient)).await?.map_err(Error::internal)?;
+            return Err(error);
+        }
+        self.parts().store.drop_offer(patient)?;
+        match login {
+            Some(login) => self.create_login(patient, login).await,
+            None => Ok(()),
+        }
+    }
+
+    fn find_offer(&self, handle: Handle) -> Result<(PatientId, OfferMessage), Error> {
+        for bytes in self.parts().store.offers()? {
+            let offer = OfferMessage::from_bytes(&bytes).map_err(Error::internal)?;
+            if Handle::from(offer.patient) == handle {
+                return Ok((offer.patient, offer));
+            }
+        }
+        Err(Error::NotFound { what: "link offer" })
+    }
+
+    /// Where the calling patient is linked.
+    pub async fn links(&self, caller: &Caller) -> Result<Vec<Linked>, Error> {
+        let record = self.patient(caller.patient()?).await?;
+        Ok(record.ok_or(Error::NotFound { what: "patient" })?.links)
+    }
+}

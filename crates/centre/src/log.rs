@@ -1,0 +1,204 @@
+//! The own access log: who asked, what was decided, what left; with the proof that it is complete.
+
+use crate::{Caller, Centre, Error, seal};
+use aegle_ledger::{
+    Body, HeadProof, LogEntry, NetworkRecord, OpenedRequest, OpenedRule, Outcome, PartDelivery,
+    PatientLog, PatientRecord, Position, Record, TxId, keys,
+};
+use aegle_model::{CentreId, PatientId, RecordKey, RequestId, RuleId, Timestamp};
+use std::collections::BTreeMap;
+
+/// How often a log is read again when it grows while it is read.
+const TRIES: usize = 8;
+
+/// A patient's log as people read it, and its proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPage {
+    /// Oldest first.
+    pub entries: Vec<LogView>,
+    /// The same entries as they stand on the ledger, with the proof.
+    pub proof: PatientLog,
+    /// Whether the proof holds against the network's genesis.
+    pub complete: bool,
+}
+
+/// One entry as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogView {
+    /// The position in the log, from 0.
+    pub number: u64,
+    /// The block.
+    pub height: u64,
+    /// The block's time.
+    pub time: Timestamp,
+    /// The centre that submitted it.
+    pub author: CentreId,
+    /// What happened.
+    pub seen: Seen,
+}
+
+/// What happened. Readable parts are none when they do not open under the record key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// The patient came into the network.
+    Enrolled,
+    /// A centre was linked.
+    Linked {
+        /// Whether it may speak for the patient.
+        speaks: bool,
+    },
+    /// A rule came into force.
+    Granted {
+        /// The rule's id.
+        rule: RuleId,
+        /// The rule.
+        opened: Option<Box<OpenedRule>>,
+    },
+    /// A rule went out of force.
+    Revoked {
+        /// The rule's id.
+        rule: RuleId,
+    },
+    /// The record was asked for.
+    Asked {
+        /// The request's id.
+        request: RequestId,
+        /// The requester's centre.
+        requester: CentreId,
+        /// The request.
+        opened: Option<Box<OpenedRequest>>,
+        /// Per data centre: cells granted of cells asked for.
+        granted: Vec<(CentreId, usize, usize)>,
+    },
+    /// What became of parts.
+    Delivered {
+        /// The request's id.
+        request: RequestId,
+        /// The parts.
+        parts: Vec<PartDelivery>,
+    },
+    /// A transaction that concerns no patient; never in a complete log.
+    Other,
+}
+
+impl Centre {
+    /// The calling patient's log.
+    pub async fn log(&self, caller: &Caller) -> Result<LogPage, Error> {
+        let patient = caller.patient()?;
+        let key = self.key_of(patient).await?;
+        let proof = self.patient_log(patient).await?;
+        let complete = proof.clone().verify(&self.parts().genesis).is_ok();
+        let entries = proof.entries.iter().zip(0..);
+        let entries = entries.map(|(entry, number)| view(number, entry, &key)).collect();
+        Ok(LogPage { entries, proof, complete })
+    }
+
+    /// Gathers entries, head and header as of one height.
+    async fn patient_log(&self, patient: PatientId) -> Result<PatientLog, Error> {
+        let mut entries = Vec::new();
+        for _ in 0..TRIES {
+            let record = self.patient(patient).await?.ok_or(Error::NotFound { what: "patient" })?;
+            self.add_entries(patient, &record, &mut entries).await?;
+            if let Some(log) = self.close_log(patient, &record, &entries).await? {
+                return Ok(log);
+            }
+        }
+        Err(Error::Unavailable { part: "ledger" })
+    }
+
+    /// Appends the entries that `record` counts and `entries` does not hold yet.
+    async fn add_entries(
+        &self,
+        patient: PatientId,
+        record: &PatientRecord,
+        entries: &mut Vec<LogEntry>,
+    ) -> Result<(), Error> {
+        let numbers = entries.len() as u64..record.entries;
+        let wanted: Vec<_> = numbers.map(|number| keys::entry(patient, number)).collect();
+        for some in wanted.chunks(aegle_consensus::KEYS_MAX) {
+            let ids: Vec<Option<TxId>> = self.records(some).await?;
+            let places: Vec<_> = ids.iter().flatten().map(keys::transaction).collect();
+            let positions: Vec<Option<Position>> = self.records(&places).await?;
+            let mut blocks = BTreeMap::new();
+            for position in positions.into_iter().flatten() {
+                entries.push(self.entry(position, &mut blocks).await?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn entry(
+        &self,
+        position: Position,
+        blocks: &mut BTreeMap<u64, aegle_ledger::Block>,
+    ) -> Result<LogEntry, Error> {
+        let missing = || Error::Unavailable { part: "ledger" };
+        if let std::collections::btree_map::Entry::Vacant(vacant) = blocks.entry(position.height) {
+            vacant.insert(self.parts().ledger.block(position.height).await?.ok_or_else(missing)?);
+        }
+        let block = &blocks[&position.height];
+        let (transaction, outcome) =
+            block.entries.get(position.index as usize).ok_or_else(missing)?.clone();
+        Ok(LogEntry { height: position.height, time: block.header.time, transaction, outcome })
+    }
+
+    /// The log, unless it has grown meanwhile.
+    async fn close_log(
+        &self,
+        patient: PatientId,
+        record: &PatientRecord,
+        entries: &[LogEntry],
+    ) -> Result<Option<PatientLog>, Error> {
+        let network: Option<NetworkRecord> = self.record(keys::network()).await?;
+        let patients = network.map_or(0, |network| network.patients);
+        let mut wanted = vec![keys::patient(patient), keys::network()];
+        wanted.extend(keys::head_path(record.index, patients));
+        let snapshot = self.parts().ledger.read(&wanted).await?;
+        let [newest, network, pages @ ..] = snapshot.values.as_slice() else { return Ok(None) };
+        let newest = newest.as_deref().and_then(PatientRecord::read);
+        let network = network.as_deref().and_then(NetworkRecord::read);
+        if newest.as_ref() != Some(record)
+            || network.map(|network| network.patients) != Some(patients)
+        {
+            return Ok(None);
+        }
+        let pages: Vec<Vec<u8>> = pages.iter().flatten().cloned().collect();
+        let (Some(head), Some(anchor)) = (
+            HeadProof::new(record.index, patients, &pages),
+            self.parts().ledger.anchor(snapshot.header.height).await?,
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(PatientLog { patient, entries: entries.to_vec(), head, anchor }))
+    }
+}
+
+fn view(number: u64, entry: &LogEntry, key: &RecordKey) -> LogView {
+    let seen = match entry.transaction.body() {
+        Body::Publish(_) => Seen::Other,
+        Body::Enrol(_) => Seen::Enrolled,
+        Body::Link(link) => Seen::Linked { speaks: link.speaks },
+        Body::Grant(grant) => {
+            let rule = aegle_ledger::rule_id(&entry.transaction.id());
+            Seen::Granted { rule, opened: seal::open(key, &grant.sealed).map(Box::new) }
+        }
+        Body::Revoke(revoke) => Seen::Revoked { rule: revoke.rule },
+        Body::Disclose(disclose) => Seen::Asked {
+            request: disclose.request,
+            requester: disclose.requester.centre,
+            opened: seal::open(key, &disclose.sealed).map(Box::new),
+            granted: granted(disclose, &entry.outcome),
+        },
+        Body::Deliver(deliver) => {
+            Seen::Delivered { request: deliver.request, parts: deliver.parts.clone() }
+        }
+    };
+    let author = entry.transaction.author();
+    LogView { number, height: entry.height, time: entry.time, author, seen }
+}
+
+fn granted(disclose: &aegle_ledger::Disclose, outcome: &Outcome) -> Vec<(CentreId, usize, usize)> {
+    let Outcome::Decided(decision) = outcome else { return Vec::new() };
+    let parts = disclose.question.parts.iter().zip(&decision.granted);
+    parts.map(|(part, granted)| (part.centre(), granted.len(), part.cells().len())).collect()
+}

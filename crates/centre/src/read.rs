@@ -1,0 +1,274 @@
+//! Reading a record. The disclosure is on the ledger before a byte leaves a lake.
+
+use crate::guard::{GuardRequest, check_reason};
+use crate::hand_out::PartRequest;
+use crate::submit::{now, random};
+use crate::{Caller, Centre, Error, PeerError};
+use aegle_access::Purpose;
+use aegle_ledger::{
+    Attestation, Deliver, Missing, OpenedRequest, PartDelivery, PatientRecord, Receipt,
+    VerifiedReceipt, Wish, keys,
+};
+use aegle_model::{ALL, Canonical, CentreId, Handle, Hash, Name, PatientId, RequestId, Requester};
+use futures::future::join_all;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const GUARD_WITHIN: Duration = Duration::from_secs(6);
+const PART_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Whose record.
+    pub whose: Whose,
+    /// What for.
+    pub purpose: Purpose,
+    /// Why; needed in an emergency.
+    pub reason: Option<String>,
+    /// Tags by centre; when empty, everything at every centre.
+    pub wishes: Vec<Wish>,
+    /// To whom the parts are sealed: an uncompressed P-256 point.
+    pub recipient: [u8; 65],
+}
+
+/// Whose record is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The caller's own.
+    Own,
+    /// The patient with this handle.
+    Handle(Handle),
+}
+
+/// What came back. The same shape whether something is closed, empty or not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The request.
+    pub request: RequestId,
+    /// The receipt's hash: with the request the associated data of every sealed part.
+    pub receipt: Hash,
+    /// One part per centre asked.
+    pub parts: Vec<AnswerPart>,
+}
+
+/// What one centre answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerPart {
+    /// The centre.
+    pub centre: CentreId,
+    /// Its sealed part; none when it did not answer.
+    pub sealed: Option<Vec<u8>>,
+}
+
+impl Centre {
+    /// Asks for a record on behalf of a signed-in patient or professional of this centre.
+    pub async fn read_record(&self, caller: &Caller, ask: Ask) -> Result<Answer, Error> {
+        check_reason(ask.purpose, ask.reason.as_deref())?;
+        let wishes = self.wishes(ask.wishes.clone()).await?;
+        let started = Instant::now();
+        let requester = self.requester(caller, &ask)?;
+        let Some((patient, record)) = self.whose(caller, ask.whose).await? else {
+            return self.decoy(wishes, ask.recipient).await;
+        };
+        let opened = OpenedRequest {
+            network: self.parts().genesis.network(),
+            request: RequestId::from_array(random()),
+            patient,
+            requester,
+            purpose: ask.purpose,
+            reason: ask.reason,
+            wishes,
+            recipient: ask.recipient,
+            asked: now(),
+        };
+        let receipt = self.decided(&opened, &record).await?;
+        let answer = self.gather(&opened, receipt).await?;
+        self.remember_pace(started.elapsed());
+        Ok(answer)
+    }
+
+    fn requester(&self, caller: &Caller, ask: &Ask) -> Result<Requester, Error> {
+        match (caller, ask.whose) {
+            (Caller::Patient(_), Whose::Own) => Ok(Requester::Patient),
+            (Caller::Professional { id, departments }, Whose::Handle(_)) => {
+                Ok(Requester::Professional {
+                    centre: self.id(),
+                    id: id.clone(),
+                    departments: departments.clone(),
+                })
+            }
+            (Caller::Patient(_), Whose::Handle(_)) => {
+                Err(Error::Forbidden { who: "a professional" })
+            }
+            _ => Err(Error::Forbidden { who: "the patient" }),
+        }
+    }
+
+    /// The tags asked for must exist: catalogues are public, so this tells nothing about anyone.
+    async fn wishes(&self, mut wishes: Vec<Wish>) -> Result<Vec<Wish>, Error> {
+        let vocabularies = self.vocabularies().await?;
+        if wishes.is_empty() {
+            let all = Name::new(ALL).expect("a short constant");
+            wishes = vocabularies
+                .keys()
+                .map(|centre| Wish { centre: *centre, tags: vec![all.clone()] })
+                .collect();
+        }
+        wishes.sort_by_key(|wish| wish.centre);
+        if !wishes.is_sorted_by(|a, b| a.centre < b.centre) {
+            return Err(Error::invalid("wishes", "a centre is named twice"));
+        }
+        for wish in &mut wishes {
+            let vocabulary = vocabularies.get(&wish.centre).ok_or_else(|| {
+                Error::invalid("wishes", "a centre has not published a catalogue")
+            })?;
+            let tags: BTreeSet<_> = wish.tags.drain(..).collect();
+            if tags.is_empty() {
+                return Err(Error::invalid("wishes", "at least one tag is asked for"));
+            }
+            wish.tags = tags.into_iter().collect();
+            vocabulary.cells_of(&wish.tags).map_err(|error| Error::invalid("wishes", error))?;
+        }
+        Ok(wishes)
+    }
+
+    async fn whose(
+        &self,
+        caller: &Caller,
+        whose: Whose,
+    ) -> Result<Option<(PatientId, PatientRecord)>, Error> {
+        let patient = match whose {
+            Whose::Own => Some(caller.patient()?),
+            Whose::Handle(handle) => self.record(keys::handle(handle)).await?,
+        };
+        let Some(patient) = patient else { return Ok(None) };
+        Ok(self.patient(patient).await?.map(|record| (patient, record)))
+    }
+
+    /// Has a guardian bring the request to the ledger: this centre if it can, else the others in
+    /// turn, so that one dead centre stops nobody.
+    async fn decided(
+        &self,
+        opened: &OpenedRequest,
+        record: &PatientRecord,
+    ) -> Result<VerifiedReceipt, Error> {
+        let requester = Attestation::of_request(opened, self.id(), &self.parts().key);
+        let message = GuardRequest { opened: opened.clone(), requester }.to_bytes();
+        let mut guardians: Vec<_> = record.links.iter().map(|link| link.centre).collect();
+        guardians.sort_by_key(|guardian| *guardian != self.id());
+        for guardian in guardians {
+            match self.ask_guardian(guardian, &message).await {
+                Ok(receipt) => return self.check(receipt, opened),
+                Err(error) => tracing::warn!(%error, %guardian, "A guardian did not decide"),
+            }
+        }
+        Err(Error::Unavailable { part: "ledger" })
+    }
+
+    async fn ask_guardian(&self, guardian: CentreId, message: &[u8]) -> Result<Receipt, Error> {
+        if guardian == self.id() {
+            return self.guard(guardian, message).await;
+        }
+        let answer =
+            self.parts().peers.call(guardian, "/guard", message.to_vec(), GUARD_WITHIN).await;
+        let bytes = answer.map_err(Error::internal)?;
+        Receipt::from_bytes(&bytes).map_err(Error::internal)
+    }
+
+    /// A guardian's word is not taken: the receipt must hold and be about this very request.
+    fn check(&self, receipt: Receipt, opened: &OpenedRequest) -> Result<VerifiedReceipt, Error> {
+        let receipt = receipt.verify(&self.parts().genesis).map_err(Error::internal)?;
+        let ours = receipt.decided().is_some_and(|(disclose, _)| disclose.opened == opened.hash());
+        if ours { Ok(receipt) } else { Err(Error::Unavailable { part: "guardian" }) }
+    }
+
+    /// Asks every centre at once; a slow or dead one costs its own part only.
+    async fn gather(
+        &self,
+        opened: &OpenedRequest,
+        receipt: VerifiedReceipt,
+    ) -> Result<Answer, Error> {
+        let message =
+            PartRequest { receipt: receipt.receipt().clone(), opened: opened.clone() }.to_bytes();
+        let parts = opened.wishes.iter().map(|wish| self.part(wish.centre, "/part", &message));
+        let results = join_all(parts).await;
+        self.report_missing(opened, &receipt, &results)?;
+        let parts = opened.wishes.iter().zip(results);
+        Ok(Answer {
+            request: opened.request,
+            receipt: receipt.hash(),
+            parts: parts
+                .map(|(wish, part)| AnswerPart { centre: wish.centre, sealed: part.ok() })
+                .collect(),
+        })
+    }
+
+    async fn part(&self, centre: CentreId, path: &str, message: &[u8]) -> Result<Vec<u8>, Missing> {
+        if centre == self.id() {
+            return self.hand_out(centre, message).await.map_err(|_| Missing::Failed);
+        }
+        let answer = self.parts().peers.call(centre, path, message.to_vec(), PART_WITHIN).await;
+        answer.map_err(|error| {
+            tracing::warn!(%error, %centre, "A part of a record is missing");
+            match error {
+                PeerError::Refused(_) => Missing::Refused,
+                PeerError::Failed(_) | PeerError::TooLarge => Missing::Failed,
+                PeerError::Unknown | PeerError::Unreachable(_) => Missing::Unreachable,
+            }
+        })
+    }
+
+    fn report_missing(
+        &self,
+        opened: &OpenedRequest,
+        receipt: &VerifiedReceipt,
+        results: &[Result<Vec<u8>, Missing>],
+    ) -> Result<(), Error> {
+        let decided = receipt.decided().map(|(disclose, _)| &disclose.question.parts);
+        let in_decision =
+            |centre| decided.is_some_and(|parts| parts.iter().any(|part| part.centre() == centre));
+        let missing = opened.wishes.iter().zip(results).filter_map(|(wish, result)| {
+            let why = result.as_ref().err()?;
+            let mine = wish.centre != self.id() && in_decision(wish.centre);
+            mine.then_some(PartDelivery { centre: wish.centre, result: Err(*why) })
+        });
+        let parts: Vec<_> = missing.collect();
+        if parts.is_empty() {
+            Ok(())
+        } else {
+            self.report(Deliver { request: opened.request, parts })
+        }
+    }
+
+    /// An answer about nobody: as many parts, as long a wait, the same dead centres.
+    async fn decoy(&self, wishes: Vec<Wish>, recipient: [u8; 65]) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let (request, receipt) = (RequestId::from_array(random()), Hash::from_array(random()));
+        let alive = join_all(wishes.iter().map(|wish| self.alive(wish.centre))).await;
+        let mut parts = Vec::with_capacity(wishes.len());
+        for (wish, alive) in wishes.iter().zip(alive) {
+            let sealed = match alive {
+                true => Some(self.seal_nothing(wish.centre, recipient, request, receipt).await?),
+                false => None,
+            };
+            parts.push(AnswerPart { centre: wish.centre, sealed });
+        }
+        let usual = Duration::from_millis(self.pace().load(Ordering::Relaxed));
+        tokio::time::sleep(usual.saturating_sub(started.elapsed())).await;
+        Ok(Answer { request, receipt, parts })
+    }
+
+    async fn alive(&self, centre: CentreId) -> bool {
+        centre == self.id()
+            || self.parts().peers.call(centre, "/ping", Vec::new(), PART_WITHIN).await.is_ok()
+    }
+
+    /// Follows how long real disclosures take: a moving average.
+    fn remember_pace(&self, took: Duration) {
+        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let old = self.pace().load(Ordering::Relaxed);
+        self.pace().store((old.saturating_mul(7)).saturating_add(took) / 8, Ordering::Relaxed);
+    }
+}

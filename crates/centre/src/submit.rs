@@ -1,0 +1,96 @@
+//! Bringing transactions to the ledger, and reading its state.
+
+use crate::{Centre, Error};
+use aegle_consensus::{ReceiptError, SubmitError};
+use aegle_ledger::{
+    Body, CentreRecord, Draft, Key, Outcome, PatientRecord, Receipt, Record, Transaction, keys,
+};
+use aegle_model::{CentreId, PatientId, Timestamp, Vocabulary};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How many blocks a transaction may wait.
+const LIFETIME: u64 = 5_000;
+/// How long a caller waits for a transaction to become final.
+const FINAL_WITHIN: Duration = Duration::from_secs(10);
+
+impl Centre {
+    /// A signed transaction of this centre.
+    pub(crate) fn sign(&self, body: Body) -> Transaction {
+        let parts = self.parts();
+        let author = (self.id(), parts.key.public());
+        let expires = parts.ledger.status().height + LIFETIME;
+        let nonce = u64::from_le_bytes(random());
+        Draft::new(parts.genesis.network(), author, expires, nonce, body).sign(&parts.key)
+    }
+
+    /// Submits and waits until final. A rejected transaction is an error.
+    pub(crate) async fn commit(&self, body: Body) -> Result<Receipt, Error> {
+        let receipt = self.finish(self.sign(body)).await?;
+        match &receipt.outcome {
+            Outcome::Rejected(rejection) => Err((*rejection).into()),
+            _ => Ok(receipt),
+        }
+    }
+
+    /// Submits a signed transaction and waits until it is final, whatever its outcome.
+    pub(crate) async fn finish(&self, transaction: Transaction) -> Result<Receipt, Error> {
+        let ledger = &self.parts().ledger;
+        let id = match ledger.submit(transaction).await {
+            Ok(id) | Err(SubmitError::Waiting(id) | SubmitError::Final(id)) => id,
+            Err(SubmitError::Quota | SubmitError::Full | SubmitError::Stopped(_)) => {
+                return Err(Error::Unavailable { part: "ledger" });
+            }
+            Err(error) => return Err(Error::internal(error)),
+        };
+        match tokio::time::timeout(FINAL_WITHIN, ledger.receipt(id)).await {
+            Ok(Ok(receipt)) => Ok(receipt),
+            Ok(Err(ReceiptError::Expired)) => {
+                Err(Error::Conflict("the request expired unanswered".into()))
+            }
+            Ok(Err(_)) | Err(_) => Err(Error::Unavailable { part: "ledger" }),
+        }
+    }
+
+    /// One record of the final state.
+    pub(crate) async fn record<T: Record>(&self, key: Key) -> Result<Option<T>, Error> {
+        Ok(self.records(&[key]).await?.remove(0))
+    }
+
+    /// Several records of one kind, as of the same height.
+    pub(crate) async fn records<T: Record>(&self, keys: &[Key]) -> Result<Vec<Option<T>>, Error> {
+        let snapshot = self.parts().ledger.read(keys).await?;
+        Ok(snapshot
+            .values
+            .into_iter()
+            .map(|bytes| bytes.and_then(|bytes| T::read(&bytes)))
+            .collect())
+    }
+
+    /// What the ledger holds about a patient.
+    pub(crate) async fn patient(&self, patient: PatientId) -> Result<Option<PatientRecord>, Error> {
+        self.record(keys::patient(patient)).await
+    }
+
+    /// The published catalogues of the network.
+    pub async fn vocabularies(&self) -> Result<BTreeMap<CentreId, Vocabulary>, Error> {
+        let centres: Vec<_> = self.parts().genesis.centres.iter().map(|centre| centre.id).collect();
+        let wanted: Vec<_> = centres.iter().map(|centre| keys::centre(*centre)).collect();
+        let records: Vec<Option<CentreRecord>> = self.records(&wanted).await?;
+        let published = centres.into_iter().zip(records);
+        Ok(published.filter_map(|(centre, record)| Some((centre, record?.vocabulary?))).collect())
+    }
+}
+
+/// Random bytes from the operating system.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system's random source works");
+    bytes
+}
+
+/// This node's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
