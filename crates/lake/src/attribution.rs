@@ -36,7 +36,7 @@ impl<P: Ord> Attribution<P> {
         let mut found: BTreeMap<Box<[u8]>, BTreeSet<P>> = BTreeMap::new();
         let mut ignored = Findings::default();
         let source = catalogue.table(through.as_str());
-        let reader = source.and_then(|source| TableReader::open(folder, source, None, &mut ignored));
+        let reader = source.and_then(|source| TableReader::open(folder, source, &mut ignored));
         if let (Some(mut reader), Some(Patient::Column(number))) =
             (reader, source.map(|source| &source.patient))
         {
@@ -53,14 +53,20 @@ impl<P: Ord> Attribution<P> {
         let patients = found.into_iter().map(|(value, set)| (value, set.into_iter().collect()));
         Self::Through { on: on.clone(), patients: patients.collect() }
     }
-}
 
-impl Attribution<()> {
-    /// Whether the row belongs to anybody.
-    pub(crate) fn owns(&self, row: &Row<'_>) -> bool {
+    /// The patients that the row belongs to; `name` as in [`load`](Self::load).
+    pub(crate) fn owners(&self, row: &Row<'_>, name: impl FnOnce(&[u8]) -> Option<P>) -> Vec<P>
+    where
+        P: Copy,
+    {
         match self {
-            Self::Column(column) => !row.field(column).is_empty(),
-            Self::Through { on, patients } => patients.contains_key(row.field(on)),
+            Self::Column(column) => {
+                let number = Some(row.field(column)).filter(|number| !number.is_empty());
+                number.and_then(name).into_iter().collect()
+            }
+            Self::Through { on, patients } => {
+                patients.get(row.field(on)).cloned().unwrap_or_default()
+            }
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::attribution::Attribution;
 use crate::catalogue::{self, Catalogue, Table};
-use crate::hole::{Finding, Findings};
+use crate::hole::{Finding, Findings, Hole};
 use crate::source::TableReader;
+use aegle_model::Name;
 use std::fmt;
 use std::path::Path;
 
@@ -12,10 +13,19 @@ use std::path::Path;
 pub struct CheckReport {
     /// Every hole, by file and line.
     pub findings: Vec<Finding>,
-    /// How many tables the catalogue has.
-    pub tables: usize,
-    /// How many well-formed rows were read, in all tables.
+    /// What was read, in the catalogue's order.
+    pub tables: Vec<TableCount>,
+}
+
+/// What was read of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableCount {
+    /// The table.
+    pub name: Name,
+    /// Rows with as many fields as the header.
     pub rows: u64,
+    /// Those of them that belong to no patient.
+    pub rows_without_patient: u64,
 }
 
 impl CheckReport {
@@ -31,8 +41,12 @@ impl CheckReport {
 
     /// How many rows belong to no patient.
     pub fn rows_without_patient(&self) -> u64 {
-        let harmless = self.findings.iter().filter(|finding| finding.hole.is_harmless());
-        harmless.map(|finding| finding.lines.count()).sum()
+        self.tables.iter().map(|table| table.rows_without_patient).sum()
+    }
+
+    /// How many rows were read.
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows).sum()
     }
 }
 
@@ -41,7 +55,7 @@ impl fmt::Display for CheckReport {
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
         }
-        let (tables, rows) = (self.tables, self.rows);
+        let (tables, rows) = (self.tables.len(), self.rows());
         match self.findings.len() {
             0 => write!(f, "no holes; {tables} tables and {rows} rows read"),
             1 => write!(f, "1 hole; {tables} tables and {rows} rows read"),
@@ -62,7 +76,7 @@ pub fn check(folder: &Path) -> CheckReport {
     };
     match catalogue {
         Some(catalogue) => check_data(&catalogue, folder, findings),
-        None => CheckReport { findings: findings.into_sorted(), tables: 0, rows: 0 },
+        None => CheckReport { findings: findings.into_sorted(), tables: Vec::new() },
     }
 }
 
@@ -72,9 +86,9 @@ pub(crate) fn check_data(
     folder: &Path,
     mut findings: Findings,
 ) -> CheckReport {
-    let tables = catalogue.tables();
-    let rows = tables.iter().map(|table| check_table(catalogue, folder, table, &mut findings)).sum();
-    CheckReport { findings: findings.into_sorted(), tables: tables.len(), rows }
+    let count = |table| check_table(catalogue, folder, table, &mut findings);
+    let tables = catalogue.tables().iter().map(count).collect();
+    CheckReport { findings: findings.into_sorted(), tables }
 }
 
 fn check_table(
@@ -82,19 +96,19 @@ fn check_table(
     folder: &Path,
     table: &Table,
     findings: &mut Findings,
-) -> u64 {
-    let Some(mut reader) = TableReader::open(folder, table, None, findings) else { return 0 };
+) -> TableCount {
+    let mut count = TableCount { name: table.name.clone(), rows: 0, rows_without_patient: 0 };
+    let Some(mut reader) = TableReader::open(folder, table, findings) else { return count };
     let attribution = Attribution::load(catalogue, folder, table, |_| Some(()));
-    let mut rows = 0;
     while let Some(row) = reader.next(findings) {
-        if row.values(findings).is_some() {
-            rows += 1;
-        }
-        if !attribution.owns(&row) {
-            findings.add(&table.file, row.line, crate::Hole::NoPatient);
+        count.rows += 1;
+        row.values(findings);
+        if attribution.owners(&row, |_| Some(())).is_empty() {
+            count.rows_without_patient += 1;
+            findings.add(&table.file, row.line, Hole::NoPatient);
         }
     }
-    rows
+    count
 }
 
 #[cfg(test)]

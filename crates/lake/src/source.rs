@@ -1,10 +1,10 @@
 //! Reads one table's CSV file: UTF-8, RFC 4180, a header row, bounded memory.
 
 use crate::catalogue::{Column, Table};
+use crate::crypt::{self, MacKey};
 use crate::hole::{Findings, Hole};
 use crate::value::Value;
 use aegle_model::Name;
-use aws_lc_rs::hmac;
 use csv::ByteRecord;
 use std::fs::File;
 use std::io::{self, Read};
@@ -34,7 +34,6 @@ impl<'a> TableReader<'a> {
     pub(crate) fn open(
         folder: &Path,
         table: &'a Table,
-        mac: Option<hmac::Context>,
         findings: &mut Findings,
     ) -> Option<Self> {
         let file = match open_file(&folder.join(&table.file)) {
@@ -48,7 +47,7 @@ impl<'a> TableReader<'a> {
             .has_headers(false)
             .flexible(true)
             .buffer_capacity(BUFFER)
-            .from_reader(Bounded { file, mac, left: 0 });
+            .from_reader(Bounded { file, left: 0 });
         let (record, positions) = (ByteRecord::new(), Vec::new());
         let mut reader = Self { table, csv, record, positions, fields: 0 };
         if !reader.advance(findings) {
@@ -70,11 +69,6 @@ impl<'a> TableReader<'a> {
             findings.add(&self.table.file, line(&self.record), hole);
         }
         None
-    }
-
-    /// The keyed hash of the file, once it was read to its end.
-    pub(crate) fn into_mac(self) -> Option<hmac::Tag> {
-        self.csv.into_inner().mac.map(hmac::Context::sign)
     }
 
     fn advance(&mut self, findings: &mut Findings) -> bool {
@@ -174,15 +168,29 @@ fn line(record: &ByteRecord) -> u64 {
     record.position().map_or(0, csv::Position::line)
 }
 
+/// The keyed hash of a file and its length in bytes.
+pub(crate) fn fingerprint(path: &Path, naming: &MacKey) -> io::Result<([u8; 32], u64)> {
+    let (mut file, mut context) = (open_file(path)?, naming.context("aegle lake file v1"));
+    let (mut buffer, mut length) = (vec![0; BUFFER], 0);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((crypt::tag(context.sign()), length)),
+            read => {
+                context.update(&buffer[..read]);
+                length += read as u64;
+            }
+        }
+    }
+}
+
 fn open_file(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a file")) }
 }
 
-/// Hands out at most `left` bytes, so that no record can fill the memory, and hashes them.
+/// Hands out at most `left` bytes, so that no record can fill the memory.
 struct Bounded {
     file: File,
-    mac: Option<hmac::Context>,
     left: u64,
 }
 
@@ -194,9 +202,6 @@ impl Read for Bounded {
         let length = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let read = self.file.read(&mut buffer[..length])?;
         self.left -= read as u64;
-        if let Some(mac) = &mut self.mac {
-            mac.update(&buffer[..read]);
-        }
         Ok(read)
     }
 }

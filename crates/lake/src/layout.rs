@@ -1,0 +1,48 @@
+//! How the rows of each table are cut into frames: one per cell that the table's columns lie in.
+
+use crate::catalogue::{Catalogue, Table};
+use aegle_model::{CellId, Hash};
+use std::collections::BTreeMap;
+
+/// A catalogue with its tables cut.
+pub(crate) struct Layout {
+    pub(crate) catalogue: Catalogue,
+    /// In the order of the catalogue's tables.
+    pub(crate) cuts: Vec<Vec<Cut>>,
+}
+
+/// The columns of one table that lie in one cell.
+pub(crate) struct Cut {
+    pub(crate) cell: CellId,
+    /// Names the cell by its tags, whatever its position in the vocabulary.
+    pub(crate) name: [u8; 32],
+    /// Positions in the table, ascending.
+    pub(crate) columns: Vec<usize>,
+}
+
+impl Layout {
+    pub(crate) fn new(catalogue: Catalogue) -> Self {
+        let cut = |table| cut(&catalogue, table);
+        let cuts = catalogue.tables().iter().map(cut).collect();
+        Self { catalogue, cuts }
+    }
+
+    /// The tables in the catalogue's order, each with its cuts.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&Table, &[Cut])> {
+        self.catalogue.tables().iter().zip(self.cuts.iter().map(Vec::as_slice))
+    }
+}
+
+/// In the order of the cells' names, which does not change when the vocabulary grows.
+fn cut(catalogue: &Catalogue, table: &Table) -> Vec<Cut> {
+    let mut cells: BTreeMap<[u8; 32], Cut> = BTreeMap::new();
+    for (position, column) in table.columns.iter().enumerate() {
+        let Some(cell) = column.cell() else { continue };
+        let tags = &catalogue.vocabulary().cells[usize::from(cell.0)].tags;
+        let tags = borsh::to_vec(tags).expect("writing to memory cannot fail");
+        let name = *Hash::of("aegle cell v1", &[&tags]).as_bytes();
+        let cut = cells.entry(name).or_insert_with(|| Cut { cell, name, columns: Vec::new() });
+        cut.columns.push(position);
+    }
+    cells.into_values().collect()
+}

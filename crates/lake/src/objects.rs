@@ -1,0 +1,266 @@
+//! The raw zone's objects: written once, named by a keyed hash of their content.
+
+use crate::database::hold;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::executor::block_on;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Location;
+use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// The name of an object.
+pub(crate) type ObjectName = [u8; 32];
+
+/// What is wrong with an object. Names are keyed hashes and tell nothing about anybody.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The object is not in the store.
+    #[error("object {0} of the lake is missing; restore it or ingest its source again")]
+    Missing(String),
+    /// The object is shorter than it was written.
+    #[error("object {0} of the lake is cut short; restore it or ingest its source again")]
+    Cut(String),
+    /// The object is not what was written.
+    #[error("object {0} of the lake was altered; restore it or ingest its source again")]
+    Altered(String),
+    /// The disk holds no more.
+    #[error("could not write an object of the lake: the disk is full; free some space and run it again")]
+    Full(#[source] object_store::Error),
+    /// The store failed otherwise.
+    #[error("could not use object {name} of the lake")]
+    Store {
+        /// The object's name.
+        name: String,
+        /// What the store says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The folder of the objects in the store.
+const FOLDER: &str = "packs";
+
+/// How many objects stay open between reads.
+const OPEN_MAX: usize = 256;
+
+/// Objects in a store.
+///
+/// The store is asynchronous, the lake is not: calls block. The local store works on the calling
+/// thread or, inside a tokio runtime, on its blocking pool.
+pub(crate) struct Objects {
+    store: Arc<dyn ObjectStore>,
+    /// Where the objects lie when the store is a folder: it does not sync by itself.
+    local: Option<PathBuf>,
+    open: Mutex<BTreeMap<ObjectName, Opened>>,
+}
+
+/// An object that was found: the file itself when the store is a folder.
+#[derive(Clone)]
+enum Opened {
+    Local(Arc<File>),
+    Remote,
+}
+
+impl Objects {
+    /// Objects in a folder, which is made when it is not there.
+    pub(crate) fn in_folder(folder: &Path) -> Result<Self, object_store::Error> {
+        Ok(Self::new(Arc::new(LocalFileSystem::new_with_prefix(folder)?), Some(folder.to_owned())))
+    }
+
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, local: Option<PathBuf>) -> Self {
+        Self { store, local, open: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Stores an object. It is on disk when this returns.
+    pub(crate) fn put(&self, name: &ObjectName, content: Vec<u8>) -> Result<(), ObjectError> {
+        let payload = Bytes::from(content).into();
+        block_on(self.store.put(&location(name), payload)).map_err(|error| failed(name, error))?;
+        let Some(folder) = &self.local else { return Ok(()) };
+        let path = folder.join(location(name).as_ref());
+        path.ancestors().take(3).try_for_each(sync).map_err(|source| ObjectError::Store {
+            name: hex::encode(name),
+            source: source.into(),
+        })
+    }
+
+    /// Reads `length` bytes from `start` of an object that was written with `size` bytes.
+    pub(crate) fn read(
+        &self,
+        name: &ObjectName,
+        (start, length): (u64, usize),
+        size: u64,
+    ) -> Result<Vec<u8>, ObjectError> {
+        match self.opened(name, size)? {
+            Opened::Local(file) => {
+                let mut bytes = vec![0; length];
+                read_at(&file, &mut bytes, start).map_err(|source| match source.kind() {
+                    ErrorKind::UnexpectedEof => ObjectError::Cut(hex::encode(name)),
+                    _ => ObjectError::Store { name: hex::encode(name), source: source.into() },
+                })?;
+                Ok(bytes)
+            }
+            Opened::Remote => {
+                let range = start..start + length as u64;
+                let bytes = block_on(self.store.get_range(&location(name), range));
+                Ok(bytes.map_err(|error| failed(name, error))?.to_vec())
+            }
+        }
+    }
+
+    fn opened(&self, name: &ObjectName, size: u64) -> Result<Opened, ObjectError> {
+        if let Some(opened) = hold(&self.open).get(name) {
+            return Ok(opened.clone());
+        }
+        let found = block_on(self.store.get(&location(name))).map_err(|error| failed(name, error))?;
+        if found.meta.size != size {
+            let what = if found.meta.size < size { ObjectError::Cut } else { ObjectError::Altered };
+            return Err(what(hex::encode(name)));
+        }
+        let opened = match found.payload {
+            GetResultPayload::File(file, _) => Opened::Local(Arc::new(file)),
+            GetResultPayload::Stream(_) => Opened::Remote,
+        };
+        let mut open = hold(&self.open);
+        if open.len() >= OPEN_MAX {
+            open.clear();
+        }
+        open.insert(*name, opened.clone());
+        Ok(opened)
+    }
+
+    /// Deletes every object that is not in `known`, and what a killed writer left behind.
+    pub(crate) fn sweep(&self, known: &BTreeSet<ObjectName>) -> Result<(), ObjectError> {
+        let known: BTreeSet<Location> = known.iter().map(location).collect();
+        let whole = |error| failed_at(FOLDER.to_owned(), error);
+        let folder = Location::from(FOLDER);
+        let listed = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
+        let found: Vec<Location> = block_on(listed.try_collect()).map_err(whole)?;
+        for stray in found.iter().filter(|location| !known.contains(location)) {
+            block_on(self.store.delete(stray)).map_err(whole)?;
+        }
+        let Some(local) = &self.local else { return Ok(()) };
+        remove_unfinished(&local.join(FOLDER)).map_err(|source| ObjectError::Store {
+            name: FOLDER.to_owned(),
+            source: source.into(),
+        })
+    }
+}
+
+fn location(name: &ObjectName) -> Location {
+    let name = hex::encode(name);
+    Location::from_iter([FOLDER, &name[..2], &name])
+}
+
+fn failed(name: &ObjectName, error: object_store::Error) -> ObjectError {
+    failed_at(hex::encode(name), error)
+}
+
+fn failed_at(name: String, error: object_store::Error) -> ObjectError {
+    match error {
+        object_store::Error::NotFound { .. } => ObjectError::Missing(name),
+        error if is_disk_full(&error) => ObjectError::Full(error),
+        error => ObjectError::Store { name, source: error.into() },
+    }
+}
+
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| full.contains(&error.kind()))
+}
+
+/// The local store writes to `<name>#<n>` first and renames; a killed writer leaves that behind,
+/// and the store does not list it.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    let Some(entries) = found(std::fs::read_dir(folder))? else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_unfinished(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().contains('#') {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], start: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, start)
+}
+
+#[cfg(not(unix))]
+fn read_at(file: &File, bytes: &mut [u8], start: u64) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = file.try_clone()?;
+    file.seek(SeekFrom::Start(start))?;
+    file.read_exact(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects() -> (tempfile::TempDir, Objects) {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::in_folder(folder.path()).unwrap();
+        (folder, objects)
+    }
+
+    fn path(folder: &tempfile::TempDir, name: &ObjectName) -> PathBuf {
+        folder.path().join(location(name).as_ref())
+    }
+
+    #[test]
+    fn an_object_is_read_as_it_was_written() {
+        let (_folder, objects) = objects();
+        objects.put(&[1; 32], b"0123456789".to_vec()).unwrap();
+        assert_eq!(objects.read(&[1; 32], (3, 4), 10).unwrap(), b"3456");
+        assert_eq!(objects.read(&[1; 32], (0, 10), 10).unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn a_missing_or_cut_object_is_named() {
+        let (folder, objects) = objects();
+        let name = hex::encode([1; 32]);
+        let error = |objects: &Objects| objects.read(&[1; 32], (3, 4), 10).unwrap_err();
+        assert!(matches!(error(&objects), ObjectError::Missing(missing) if missing == name));
+        objects.put(&[1; 32], b"01234".to_vec()).unwrap();
+        assert!(matches!(error(&objects), ObjectError::Cut(cut) if cut == name));
+        objects.put(&[1; 32], b"0123456789".to_vec()).unwrap();
+        objects.read(&[1; 32], (3, 4), 10).unwrap();
+        File::options().write(true).open(path(&folder, &[1; 32])).unwrap().set_len(5).unwrap();
+        assert!(matches!(error(&objects), ObjectError::Cut(cut) if cut == name));
+    }
+
+    #[test]
+    fn a_sweep_keeps_what_is_known_and_nothing_else() {
+        let (folder, objects) = objects();
+        objects.sweep(&BTreeSet::new()).unwrap();
+        objects.put(&[1; 32], b"known".to_vec()).unwrap();
+        objects.put(&[2; 32], b"stray".to_vec()).unwrap();
+        let unfinished = format!("{}#1", path(&folder, &[1; 32]).display());
+        std::fs::write(&unfinished, b"kno").unwrap();
+        objects.sweep(&BTreeSet::from([[1; 32]])).unwrap();
+        assert!(path(&folder, &[1; 32]).exists());
+        assert!(!path(&folder, &[2; 32]).exists());
+        assert!(!Path::new(&unfinished).exists());
+    }
+}

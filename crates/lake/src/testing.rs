@@ -1,0 +1,182 @@
+//! A small source and a lake to put it in, for the tests of this room.
+
+use crate::sealed::{Answer, OpeningKey};
+use crate::{Delivery, Kek, Lake, Part, ReadError};
+use aegle_ledger::{Permit, fixture};
+use aegle_model::{CellId, Name, PatientId, RequestId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub(crate) const CATALOGUE: &str = r#"
+centre = "ZMC"
+version = 1
+language = "nl"
+
+[tags]
+medication = { en = "Medication" }
+treatments = { en = "Treatments" }
+staff = { en = "Staff" }
+
+[tables.use]
+patient = "patnr"
+[tables.use.columns]
+patnr   = { type = "text", key = true }
+episode = { type = "text", key = true }
+product = { type = "text", tags = ["medication"], labels = { en = "Product" } }
+reason  = { type = "text", tags = ["medication", "treatments"] }
+dose    = { type = "decimal", unit = "mg", tags = ["medication"] }
+start   = { type = "date", tags = ["treatments"] }
+
+[tables.scan]
+patient = "patnr"
+[tables.scan.columns]
+patnr  = { type = "text", key = true }
+at     = { type = "time", tags = ["treatments"] }
+count  = { type = "integer", tags = ["treatments"] }
+normal = { type = "boolean", tags = ["treatments"] }
+image  = { type = "bytes", tags = ["treatments"] }
+
+[tables.doctor]
+patient = { through = "use", on = "episode" }
+[tables.doctor.columns]
+episode = { type = "text", key = true }
+name    = { type = "text", tags = ["staff"] }
+"#;
+
+pub(crate) const USE: &str = "\
+patnr,episode,product,reason,dose,start
+PAT-4711,EPI-1,aspirin,angina,80.0,2024-01-01
+PAT-4712,EPI-2,metformin,diabetes,500,2023-05-05
+PAT-4711,EPI-2,,,,
+PAT-4711,EPI-1,\"losartan, \"\"low\"\"\",pressure,50,2024-02-29
+";
+
+pub(crate) const SCAN: &str = "\
+patnr,at,count,normal,image
+PAT-4711,2024-01-01T10:00:00+01:00,-3,false,AAEC
+PAT-4713,2024-01-02T10:00:00Z,7,true,
+";
+
+pub(crate) const DOCTOR: &str = "\
+episode,name
+EPI-1,Jansen
+EPI-2,Pietersen
+EPI-9,Nobody
+";
+
+/// What must never be readable in any file of the lake.
+pub(crate) const SECRETS: [&str; 13] = [
+    "PAT-4711", "PAT-4712", "PAT-4713", "EPI-1", "EPI-2", "aspirin", "metformin", "losartan",
+    "angina", "diabetes", "Jansen", "Pietersen", "Nobody",
+];
+
+/// A source folder and a lake beside it.
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let world = Self::empty();
+        world.write("catalogue.toml", CATALOGUE);
+        world.write("use.csv", USE);
+        world.write("scan.csv", SCAN);
+        world.write("doctor.csv", DOCTOR);
+        world
+    }
+
+    /// A source without files.
+    pub(crate) fn empty() -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(world.source()).unwrap();
+        world
+    }
+
+    pub(crate) fn source(&self) -> PathBuf {
+        self.folder.path().join("source")
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.path().join("lake")
+    }
+
+    pub(crate) fn write(&self, file: &str, content: &str) {
+        fs::write(self.source().join(file), content).unwrap();
+    }
+
+    pub(crate) fn open(&self) -> Lake {
+        Lake::open(&self.root(), &kek()).unwrap()
+    }
+
+    /// A lake that holds the source, with persons 1 to 3 linked to the three patients.
+    pub(crate) fn filled(&self) -> Lake {
+        let lake = self.open();
+        lake.ingest(&self.source()).unwrap();
+        for (byte, number) in [(1, "PAT-4711"), (2, "PAT-4712"), (3, "PAT-4713")] {
+            lake.link(person(byte), number).unwrap();
+        }
+        lake
+    }
+}
+
+pub(crate) fn kek() -> Kek {
+    Kek::from_array([42; 32])
+}
+
+pub(crate) fn person(byte: u8) -> PatientId {
+    PatientId::from_array([byte; 16])
+}
+
+/// The cells that carry one of these tags.
+pub(crate) fn cells(lake: &Lake, tags: &[&str]) -> BTreeSet<CellId> {
+    let catalogue = lake.catalogue().unwrap().unwrap();
+    let tags: Vec<Name> = tags.iter().map(|tag| Name::new(*tag).unwrap()).collect();
+    catalogue.vocabulary().cells_of(&tags).unwrap().into_iter().collect()
+}
+
+pub(crate) fn permit(lake: &Lake, who: PatientId, cells: BTreeSet<CellId>, key: &OpeningKey) -> Permit {
+    let version = lake.catalogue().unwrap().unwrap().version();
+    fixture::permit(RequestId::from_array([9; 16]), who, cells, *key.recipient(), version)
+}
+
+/// Reads with a permit for these cells and opens what comes.
+pub(crate) fn read(lake: &Lake, who: PatientId, cells: BTreeSet<CellId>) -> Result<Part, ReadError> {
+    let key = OpeningKey::generate();
+    let permit = permit(lake, who, cells, &key);
+    Ok(opened(&key, &permit, &lake.read(&permit)?))
+}
+
+pub(crate) fn opened(key: &OpeningKey, permit: &Permit, delivery: &Delivery) -> Part {
+    let answer = Answer { request: permit.request(), receipt: permit.receipt() };
+    Part::from_bytes(&key.open(&answer, &delivery.sealed).unwrap()).unwrap()
+}
+
+/// A part as text: a line per table and row.
+pub(crate) fn lines(part: &Part) -> Vec<String> {
+    let mut lines = Vec::new();
+    for table in &part.tables {
+        let columns: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        lines.push(format!("{}: {}", table.name, columns.join(" ")));
+        lines.extend(table.rows.iter().map(|row| serde_json::to_string(row).unwrap()));
+    }
+    lines
+}
+
+/// Every file under a folder, by its path in it.
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                let bytes = fs::read(&path).unwrap();
+                found.insert(path.strip_prefix(folder).unwrap().to_owned(), bytes);
+            }
+        }
+    }
+    found
+}
