@@ -11,7 +11,7 @@ use crate::{
     state::{self, Batch, Databases, Sealed, Target, Value},
 };
 use aegle_ledger as ledger;
-use aegle_ledger::{Execution, Header, Loaded, Stop, Transaction, TxId};
+use aegle_ledger::{Execution, Header, Loaded, Outcome, Stop, Transaction, TxId};
 use aegle_model::Timestamp;
 use commonware_consensus::{Heightable as _, marshal::ancestry::Ancestry};
 use commonware_cryptography::Digestible as _;
@@ -36,6 +36,9 @@ const DRIFT: Duration = Duration::from_secs(10);
 /// How long a node waits for its clock to come within [`DRIFT`] of a block's time before it gives the
 /// block up.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many ancestors of a proposal may be looked at for transactions that they hold already.
+const PENDING_MAX: usize = 64;
 
 /// Executes the ledger for the engine. Clones share everything.
 #[derive(Clone)]
@@ -71,18 +74,17 @@ impl Executor {
         }
     }
 
-    /// The transactions in those ancestors of a proposal that are not final yet.
+    /// The transactions in those ancestors of a proposal that are not final here yet.
     pub(crate) async fn pending(&self, ancestry: impl Ancestry<Block>) -> BTreeSet<TxId> {
         let finalised = self.pool.height();
         let mut taken = BTreeSet::new();
-        let mut ancestry = Box::pin(ancestry);
+        // A node that lags knows little as final; its distant ancestors are, whatever it knows.
+        let mut ancestry = Box::pin(ancestry.take(PENDING_MAX));
         while let Some(block) = ancestry.next().await {
             if block.height().get() <= finalised {
                 break;
             }
-            taken.extend(
-                block.inner().block().entries.iter().map(|(transaction, _)| transaction.id()),
-            );
+            taken.extend(ids(&block.inner().block().entries));
         }
         taken
     }
@@ -178,6 +180,30 @@ impl Executor {
         Ok(())
     }
 
+    /// Executes as many of `candidates` as fit into a block; those that may not be in one at all leave
+    /// the pool.
+    async fn fill<E: Context + Spawner>(
+        &self,
+        batch: &Batch<E>,
+        parent: &Header,
+        time: Timestamp,
+        mut candidates: Vec<Transaction>,
+    ) -> Result<Execution, Rejected> {
+        loop {
+            let step = |loaded: &Loaded| ledger::build(loaded, parent, time, candidates.clone());
+            let execution = self.run(batch, parent.height + 1, step).await?;
+            let included: BTreeSet<TxId> = ids(&execution.entries).collect();
+            let left_out =
+                candidates.iter().map(Transaction::id).filter(|id| !included.contains(id));
+            self.pool.discard(left_out);
+            let bytes = borsh::object_length(&execution.entries).expect("measuring cannot fail");
+            if bytes <= ledger::BLOCK_BYTES_MAX {
+                return Ok(execution);
+            }
+            candidates.truncate(candidates.len() / 2);
+        }
+    }
+
     async fn build<E: Context + Spawner>(
         &self,
         (clock, round): (E, Round),
@@ -187,14 +213,9 @@ impl Executor {
         let parent = ancestry.peek()?.inner_shared();
         let taken = self.pending(ancestry).await;
         let candidates = self.pool.candidates(&taken);
-        let offered: Vec<TxId> = candidates.iter().map(Transaction::id).collect();
         let (parent, time) = (parent.header(), Self::time(parent.header(), &clock));
         let height = parent.height + 1;
-        let step = |loaded: &Loaded| ledger::build(loaded, parent, time, candidates.clone());
-        let execution = self.run(&batch, height, step).await.ok()?;
-        let included: BTreeSet<TxId> =
-            execution.entries.iter().map(|(entry, _)| entry.id()).collect();
-        self.pool.discard(offered.into_iter().filter(|id| !included.contains(id)));
+        let execution = self.fill(&batch, parent, time, candidates).await.ok()?;
         let sealed = self.seal::<E>(batch, height, &execution).await;
         let seal = Seal { context: round, target: target(&sealed) };
         let engine = seal.to_bytes();
@@ -230,6 +251,10 @@ impl Executor {
         }
         Ok(self.seal::<E>(batch, height, &execution).await)
     }
+}
+
+fn ids(entries: &[(Transaction, Outcome)]) -> impl Iterator<Item = TxId> {
+    entries.iter().map(|(transaction, _)| transaction.id())
 }
 
 /// The header of the block after `parent`.
@@ -315,7 +340,7 @@ impl<E: Context + Spawner> Application<E> for Executor {
         _readers: <Databases<E> as DatabaseSet<E>>::Readers,
     ) {
         // Before the state shows the block, so that whoever reads the state finds its header.
-        self.chain.expect(block.header());
+        self.chain.expect(Arc::new(block.clone()));
     }
 
     async fn finalized(
@@ -325,9 +350,61 @@ impl<E: Context + Spawner> Application<E> for Executor {
         (): (),
         _readers: <Databases<E> as DatabaseSet<E>>::Readers,
     ) {
-        let ids: Vec<TxId> = block.block().entries.iter().map(|(entry, _)| entry.id()).collect();
+        let ids: Vec<TxId> = ids(&block.block().entries).collect();
         let expired = self.pool.finalise(block.header().height, ids.iter().copied());
         self.chain.advance(block.header(), &ids);
         self.chain.give_up(&expired);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use commonware_runtime::{Runner as _, deterministic};
+
+    fn header(time: u64) -> Header {
+        let genesis = fixture::genesis(&fixture::keys(1));
+        Header { time: Timestamp(time), ..ledger::genesis_header(&genesis) }
+    }
+
+    /// Checks a block's time when the clock shows 1 s and the parent's time is 0.5 s; says how long
+    /// that took.
+    fn check(time: u64) -> (Result<(), String>, u64) {
+        deterministic::Runner::default().start(|clock| async move {
+            clock.sleep(Duration::from_secs(1)).await;
+            let before = now(&clock);
+            let checked = Executor::check_time(&header(500), &header(time), &clock).await;
+            (checked.map_err(|rejected| rejected.to_string()), now(&clock).0 - before.0)
+        })
+    }
+
+    #[test]
+    fn a_block_comes_after_its_parent() {
+        let refused = Err("its time does not come after its parent's".to_owned());
+        assert_eq!(check(499), (refused.clone(), 0));
+        assert_eq!(check(500), (refused, 0));
+        assert_eq!(check(501), (Ok(()), 0));
+    }
+
+    #[test]
+    fn a_block_from_a_fast_clock_waits_until_it_is_acceptable() {
+        assert_eq!(check(11_000), (Ok(()), 0));
+        let (checked, waited) = check(13_000);
+        assert_eq!(checked, Ok(()));
+        assert!((2000..2100).contains(&waited), "waited {waited} ms");
+    }
+
+    #[test]
+    fn a_block_from_the_far_future_is_given_up_at_once() {
+        let refused = Err("its time is too far ahead of the local clock".to_owned());
+        assert_eq!(check(1_000_000), (refused, 0));
+    }
+
+    #[test]
+    fn time_never_runs_backwards_for_a_proposer_whose_clock_does() {
+        deterministic::Runner::default().start(|clock| async move {
+            assert_eq!(Executor::time(&header(70_000), &clock), Timestamp(70_001));
+        });
     }
 }

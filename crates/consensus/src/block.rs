@@ -59,7 +59,7 @@ impl Seal {
 /// A block, its bytes and its digest.
 #[derive(Clone)]
 pub(crate) struct Block {
-    block: ledger::Block,
+    content: ledger::Block,
     bytes: Vec<u8>,
     digest: sha256::Digest,
     seal: Seal,
@@ -79,24 +79,19 @@ impl Block {
     pub(crate) fn new(block: ledger::Block, seal: Seal) -> Self {
         let bytes = block.to_bytes();
         let digest = digest(&block.header.digest());
-        Self { block, bytes, digest, seal }
+        Self { content: block, bytes, digest, seal }
     }
 
     pub(crate) fn header(&self) -> &ledger::Header {
-        &self.block.header
+        &self.content.header
     }
 
     pub(crate) fn block(&self) -> &ledger::Block {
-        &self.block
+        &self.content
     }
 
     pub(crate) fn seal(&self) -> &Seal {
         &self.seal
-    }
-
-    /// How many bytes the block takes.
-    pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
     }
 }
 
@@ -147,7 +142,7 @@ impl Read for Block {
             _ => Seal::from_bytes(&block.engine)?,
         };
         let digest = digest(&block.header.digest());
-        Ok(Self { block, bytes, digest, seal })
+        Ok(Self { content: block, bytes, digest, seal })
     }
 }
 
@@ -182,5 +177,59 @@ impl CertifiableBlock for Block {
 impl BoundedBlock for Block {
     fn max_encode_size((): &()) -> usize {
         MAX_U32_VARINT_SIZE + BYTES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use commonware_codec::DecodeExt as _;
+
+    /// A block after the genesis with an arbitrary seal.
+    fn block() -> Block {
+        let genesis = fixture::genesis(&fixture::keys(1));
+        let seal = Seal {
+            context: Context {
+                parent: (View::zero(), sha256::Digest::EMPTY),
+                ..Seal::genesis().context
+            },
+            target: crate::state::initial_target(),
+        };
+        let engine = seal.to_bytes();
+        let mut header = ledger::genesis_header(&genesis);
+        (header.height, header.engine) = (1, ledger::Block::engine_hash(&engine));
+        Block::new(ledger::Block { header, entries: Vec::new(), engine }, seal)
+    }
+
+    #[test]
+    fn a_block_survives_its_encoding() {
+        for block in [block(), Block::genesis(&fixture::genesis(&fixture::keys(1)))] {
+            let decoded = Block::decode(block.encode()).unwrap();
+            assert_eq!(decoded, block);
+            assert_eq!(decoded.seal(), block.seal());
+            assert_eq!(decoded.encode(), block.encode());
+        }
+    }
+
+    #[test]
+    fn a_block_with_another_engine_part_is_none() {
+        let mut altered = block().content.clone();
+        altered.engine[0] ^= 1;
+        assert!(Block::decode(altered.to_bytes().encode()).is_err());
+    }
+
+    #[test]
+    fn a_block_without_an_engine_part_is_none_but_the_first() {
+        let mut bare = block().content.clone();
+        bare.engine.clear();
+        bare.header.engine = ledger::Block::engine_hash(&[]);
+        assert!(Block::decode(bare.to_bytes().encode()).is_err());
+    }
+
+    #[test]
+    fn bytes_beyond_the_limit_are_no_block() {
+        let bytes = vec![0_u8; BYTES_MAX + 1].encode();
+        assert!(matches!(Block::decode(bytes), Err(Error::InvalidLength(_))));
     }
 }

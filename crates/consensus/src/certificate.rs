@@ -23,3 +23,85 @@ pub(crate) fn convert(finalization: &Finalization<Scheme, sha256::Digest>) -> Ce
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{block, fixture, node};
+    use aegle_ledger::{CertificateError, Genesis};
+    use aegle_model::{Bits, Hash};
+    use commonware_consensus::{
+        simplex::types::{Finalize, Proposal},
+        types::{Epoch, Round, View},
+    };
+    use commonware_parallel::Sequential;
+    use commonware_utils::non_empty;
+
+    const VIEW: u64 = 300;
+
+    /// The finalisation of `digest` by the validators at `signers`, as the engine makes it.
+    fn finalization(
+        signers: &[usize],
+        digest: &Hash,
+    ) -> (Genesis, Finalization<Scheme, sha256::Digest>) {
+        let keys = fixture::keys(4);
+        let genesis = fixture::genesis(&keys);
+        let identities: Vec<_> =
+            keys.iter().map(|key| node::identity(&genesis, key).unwrap()).collect();
+        let round = Round::new(Epoch::zero(), View::new(VIEW));
+        let proposal = Proposal::new(round, View::new(VIEW - 1), block::digest(digest));
+        let votes: Vec<_> = signers
+            .iter()
+            .map(|signer| Finalize::sign(&identities[*signer].scheme, proposal.clone()).unwrap())
+            .collect();
+        let scheme = &identities[0].scheme;
+        let made = Finalization::from_finalizes(scheme, non_empty![@&votes], &Sequential);
+        (genesis, made.unwrap())
+    }
+
+    fn verify(
+        certificate: &Certificate,
+        genesis: &Genesis,
+        digest: &Hash,
+    ) -> Result<(), CertificateError> {
+        certificate.verify(genesis.network(), digest, &genesis.validators())
+    }
+
+    #[test]
+    fn a_finalisation_of_the_engine_verifies_without_the_engine() {
+        let digest = Hash::sha256(&[b"block"]);
+        for signers in [&[0, 1, 2][..], &[3, 1, 0], &[0, 1, 2, 3]] {
+            let (genesis, finalization) = finalization(signers, &digest);
+            verify(&convert(&finalization), &genesis, &digest).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_altered_certificate_proves_nothing() {
+        let digest = Hash::sha256(&[b"block"]);
+        let (genesis, finalization) = finalization(&[0, 1, 2], &digest);
+        let good = convert(&finalization);
+        let altered = |alter: fn(&mut Certificate)| {
+            let mut certificate = good.clone();
+            alter(&mut certificate);
+            verify(&certificate, &genesis, &digest)
+        };
+        let signature = Err(CertificateError::Signature);
+        assert_eq!(altered(|certificate| certificate.epoch += 1), signature);
+        assert_eq!(altered(|certificate| certificate.view += 1), signature);
+        assert_eq!(altered(|certificate| certificate.parent_view -= 1), signature);
+        assert_eq!(altered(|certificate| certificate.signatures.swap(0, 1)), signature);
+        let others =
+            |certificate: &mut Certificate| certificate.signers = Bits::from_iter([0, 1, 3]);
+        assert_eq!(altered(others), signature);
+        let too_few = |certificate: &mut Certificate| {
+            certificate.signers = Bits::from_iter([0, 1]);
+            certificate.signatures.pop();
+        };
+        assert_eq!(altered(too_few), Err(CertificateError::TooFew { have: 2, need: 3 }));
+        assert_eq!(verify(&good, &genesis, &Hash::sha256(&[b"other"])), signature);
+        let mut elsewhere = genesis.clone();
+        elsewhere.time.0 += 1;
+        assert_eq!(verify(&good, &elsewhere, &digest), signature);
+    }
+}

@@ -1,14 +1,15 @@
 //! What this node knows to be final, for those who wait for it.
 
+use crate::block::Block;
 use aegle_ledger::{Header, Position, TxId};
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 use tokio::sync::{oneshot, watch};
 
-/// How many of the last headers are kept in memory.
-const HEADERS: usize = 64;
+/// How many of the last blocks are kept in memory.
+const BLOCKS: usize = 16;
 /// How many callers may wait for a receipt at the same time.
 const WAITERS: usize = 100_000;
 
@@ -20,7 +21,7 @@ pub(crate) struct Chain {
 
 #[derive(Default)]
 struct Inner {
-    headers: BTreeMap<u64, Header>,
+    blocks: BTreeMap<u64, Arc<Block>>,
     waiters: BTreeMap<TxId, Vec<oneshot::Sender<Position>>>,
     waiting: usize,
 }
@@ -44,23 +45,22 @@ impl Chain {
         self.tip.borrow().clone()
     }
 
-    /// Keeps a header whose state is about to show.
-    pub(crate) fn expect(&self, header: &Header) {
+    /// Keeps a block whose state is about to show.
+    pub(crate) fn expect(&self, block: Arc<Block>) {
         let mut inner = self.lock();
-        inner.headers.insert(header.height, header.clone());
-        while inner.headers.len() > HEADERS {
-            inner.headers.pop_first();
+        inner.blocks.insert(block.header().height, block);
+        while inner.blocks.len() > BLOCKS {
+            inner.blocks.pop_first();
         }
     }
 
-    /// The header at `height`, if it is one of the last.
-    pub(crate) fn header(&self, height: u64) -> Option<Header> {
-        self.lock().headers.get(&height).cloned()
+    /// The block at `height`, if it is one of the last.
+    pub(crate) fn block(&self, height: u64) -> Option<Arc<Block>> {
+        self.lock().blocks.get(&height).cloned()
     }
 
     /// Starts from what an earlier run left.
     pub(crate) fn resume(&self, header: Header) {
-        self.expect(&header);
         self.tip.send_if_modified(|tip| {
             let newer = header.height > tip.height;
             if newer {
@@ -117,5 +117,54 @@ impl Inner {
             !waiters.is_empty()
         });
         self.waiting = self.waiters.values().map(Vec::len).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{block::Seal, fixture};
+    use aegle_ledger as ledger;
+    use aegle_model::Hash;
+
+    fn header(height: u64) -> Header {
+        Header { height, ..aegle_ledger::genesis_header(&fixture::genesis(&fixture::keys(1))) }
+    }
+
+    #[test]
+    fn who_waits_hears_where_the_transaction_stands() {
+        let (chain, ids) = (Chain::new(header(0)), [1, 2].map(|byte| Hash::from_array([byte; 32])));
+        let mut heard = ids.map(|id| chain.wait(id).unwrap());
+        chain.advance(&header(1), &ids);
+        let positions = heard.each_mut().map(|heard| heard.try_recv().unwrap());
+        assert_eq!(positions, [0, 1].map(|index| Position { height: 1, index }));
+        assert_eq!(chain.tip().height, 1);
+    }
+
+    #[test]
+    fn who_waits_for_what_never_comes_is_let_go() {
+        let chain = Chain::new(header(0));
+        let mut heard = chain.wait(Hash::ZERO).unwrap();
+        chain.give_up(&[Hash::ZERO]);
+        assert_eq!(heard.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    }
+
+    #[test]
+    fn only_the_last_blocks_are_kept() {
+        let chain = Chain::new(header(0));
+        let genesis = Block::genesis(&fixture::genesis(&fixture::keys(1)));
+        let block = |height| ledger::Block { header: header(height), ..genesis.block().clone() };
+        let blocks = (1..=100).map(|height| Block::new(block(height), Seal::genesis()));
+        blocks.for_each(|block| chain.expect(Arc::new(block)));
+        assert_eq!(chain.block(84), None);
+        assert!(chain.block(85).is_some());
+    }
+
+    #[test]
+    fn a_resumed_chain_never_goes_back() {
+        let chain = Chain::new(header(0));
+        chain.advance(&header(5), &[]);
+        chain.resume(header(4));
+        assert_eq!(chain.tip().height, 5);
     }
 }

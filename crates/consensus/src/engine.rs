@@ -7,7 +7,8 @@
 
 use crate::{
     application::Executor,
-    block::Block,
+    archive,
+    block::{self, Block},
     chain::Chain,
     gossip,
     pacing::Paced,
@@ -20,36 +21,40 @@ use crate::{
 use aegle_ledger::Genesis;
 use commonware_broadcast::buffered;
 use commonware_consensus::{
-    Reporter,
+    CertifiableAutomaton, Relay, Reporter,
     marshal::{
         self, Update,
-        core::Actor as Marshal,
         resolver::p2p as backfill,
         standard::{Deferred, Standard},
     },
     simplex::{
-        self,
+        self, SkipBudget,
         config::{Floor, ForwardPolicy, SkipPolicy},
         elector::RoundRobin,
         scheme::ed25519,
+        types::Activity,
     },
     types::{Epoch, FixedEpocher, ViewDelta},
 };
 use commonware_cryptography::{
-    Digested, Digestible as _, Sha256,
-    certificate::ConstantProvider,
+    Digestible as _, Sha256, Signer as _,
     ed25519::{PrivateKey, PublicKey},
+    sha256,
 };
 use commonware_glue::stateful::{self, Stateful, SyncPlan, db::SyncEngineConfig};
 use commonware_p2p::{Blocker, Provider, Receiver, Sender, max_message_size};
 use commonware_parallel::Sequential;
 use commonware_runtime::{
-    Clock, Handle, Metrics, Quota, Spawner, Storage, buffer::paged::CacheRef,
+    Clock, Handle, Metrics, Quota, Spawner, Storage,
+    buffer::paged::{self, CacheRef},
 };
-use commonware_storage::archive::immutable;
-use commonware_utils::{NZDuration, NZU16, NZU64, NZUsize, ordered::Set};
+use commonware_utils::{NZDuration, NZU64, NZUsize, ordered::Set};
 use rand_core::CryptoRng;
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How votes are signed: ed25519, so that a certificate names who signed.
 pub(crate) type Scheme = ed25519::Scheme;
@@ -59,11 +64,14 @@ pub(crate) type Blocks = marshal::core::Mailbox<Scheme, Standard<Block>>;
 pub(crate) type State<E> = stateful::Mailbox<E, Executor>;
 
 /// Blocks per epoch: validators do not change yet, so the first epoch never ends.
-const EPOCH: std::num::NonZeroU64 = NZU64!(u64::MAX);
-const MAILBOX: NonZeroUsize = NZUsize!(1024);
-const BUFFER: NonZeroUsize = NZUsize!(64 * 1024);
+pub(crate) const EPOCH: NonZeroU64 = NZU64!(u64::MAX);
+pub(crate) const MAILBOX: NonZeroUsize = NZUsize!(1024);
+pub(crate) const BUFFER: NonZeroUsize = NZUsize!(64 * 1024);
+/// The cache of file pages: 8 MiB. The page size is part of the format on disk.
+const PAGE_BYTES: NonZeroU16 = paged::page_size(4096);
+const PAGES: NonZeroUsize = NZUsize!(2048);
 /// How many views behind the last finalised one are kept for nodes that lag.
-const VIEWS_KEPT: ViewDelta = ViewDelta::new(256);
+pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(256);
 
 /// A runtime that the engine can run on.
 pub(crate) trait Runtime: Clock + CryptoRng + Spawner + Storage + Metrics {}
@@ -82,8 +90,7 @@ pub(crate) const CHANNELS: [(u64, u32); 6] = [
 
 /// The channels with their quotas in the network's types.
 pub(crate) fn channels() -> Vec<(u64, Quota)> {
-    let quota =
-        |rate| Quota::per_second(std::num::NonZeroU32::new(rate).expect("quotas are constants"));
+    let quota = |rate| Quota::per_second(NonZeroU32::new(rate).expect("quotas are constants"));
     CHANNELS.iter().map(|(channel, rate)| (*channel, quota(*rate))).collect()
 }
 
@@ -91,7 +98,7 @@ pub(crate) fn channels() -> Vec<(u64, Quota)> {
 pub(crate) fn message_bytes_max(validators: usize) -> u32 {
     let validators = u32::try_from(validators).expect("validators are counted in tens");
     max_message_size(&[
-        simplex::max_payload_size::<Scheme, commonware_cryptography::sha256::Digest>(validators),
+        simplex::max_payload_size::<Scheme, sha256::Digest>(validators),
         marshal::max_payload_size::<Standard<Block>, Scheme>(validators, &()),
         gossip::MESSAGE_BYTES_MAX,
     ])
@@ -117,7 +124,6 @@ pub(crate) struct Network<S, R, B, P> {
 pub(crate) struct Engine {
     /// Ends when the engine does.
     pub(crate) handle: Handle<()>,
-    pub(crate) blocks: Blocks,
     pub(crate) pool: Arc<Pool>,
     pub(crate) chain: Arc<Chain>,
     pub(crate) requests: service::Requests,
@@ -142,85 +148,146 @@ where
     O: Reporter<Activity = Update<Block>>,
 {
     let Network { channels, blocker, peers } = network;
-    let [votes, certificates, resolver, blocks_asked, blocks_proposed, transactions]: [_;
-        CHANNELS.len()] = channels.try_into().ok().expect("one pair for each channel");
-    let me = commonware_cryptography::Signer::public_key(&identity.key);
+    let channels: [_; CHANNELS.len()] =
+        channels.try_into().ok().expect("one pair for each channel");
+    let [votes, certificates, resolver, blocks_asked, blocks_proposed, transactions] = channels;
     let genesis = Block::genesis(&identity.genesis);
-    let page_cache = CacheRef::new(NZU16!(4096), NZUsize!(2048));
+    let page_cache = CacheRef::new(PAGE_BYTES, PAGES);
     let pool = Arc::new(Pool::new(Limits::default()));
     let chain = Arc::new(Chain::new(genesis.header().clone()));
 
-    let resolver_config = backfill::Config {
-        public_key: me.clone(),
-        peer_provider: peers.clone(),
-        blocker: blocker.clone(),
+    let asked = backfill_config(&identity, &timing, blocker.clone(), peers.clone());
+    let backfill = backfill::init(context.child("backfill"), asked, blocks_asked);
+    let (broadcast, buffer) =
+        buffered::Engine::new(context.child("broadcast"), broadcast_config(&identity, peers));
+    broadcast.start(blocks_proposed);
+
+    let plan = SyncPlan::init(context.child("plan"), prefix).await;
+    let (marshal, blocks, floor) =
+        archive::open(&context, prefix, &identity.scheme, &genesis, &plan, &page_cache).await;
+    let executor = Executor::new(&identity.genesis, pool.clone(), chain.clone());
+    let database = state::layout(prefix, page_cache.clone());
+    let stateful = stateful_config(executor.clone(), database, (blocks.clone(), floor), plan);
+    let (stateful, state) = Stateful::new(context.child("stateful"), stateful);
+    let paced =
+        Paced { inner: state.clone(), executor, pool: pool.clone(), heartbeat: timing.heartbeat };
+    let automaton =
+        Deferred::new(context.child("deferred"), paced, blocks.clone(), FixedEpocher::new(EPOCH));
+    marshal.start(observe(state.clone()), buffer, backfill);
+    stateful.start();
+
+    let id = identity.genesis.network();
+    let service = Service::new(identity.genesis, state, blocks, pool.clone(), chain.clone());
+    let requests = service.start(context.child("service"));
+    let connected = gossip::start(&context, transactions, id, pool.clone());
+
+    let votes_kept = format!("{prefix}-votes");
+    let config = simplex_config(
+        identity.scheme,
+        &timing,
+        votes_kept,
+        &genesis,
+        (automaton, blocker),
+        page_cache,
+    );
+    // The engine takes the context itself, so that everything started above ends with it.
+    let handle = simplex::Engine::new(context, config).start(votes, certificates, resolver);
+    Engine { handle, pool, chain, requests, connected }
+}
+
+/// How blocks that this node missed are asked for.
+fn backfill_config<B, P>(
+    identity: &Identity,
+    timing: &Timing,
+    blocker: B,
+    peers: P,
+) -> backfill::Config<PublicKey, P, B>
+where
+    B: Blocker<PublicKey = PublicKey>,
+    P: Provider<PublicKey = PublicKey>,
+{
+    backfill::Config {
+        public_key: identity.key.public_key(),
+        peer_provider: peers,
+        blocker,
         mailbox_size: MAILBOX,
         fetch_timeout: NZDuration!(timing.fetch),
         fetch_retry_delay: Duration::from_millis(100),
         priority_requests: false,
         priority_responses: false,
-    };
-    let backfill = backfill::init(context.child("backfill"), resolver_config, blocks_asked);
-    let broadcast_config = buffered::Config {
-        public_key: me.clone(),
+    }
+}
+
+/// How proposed blocks are sent to all.
+fn broadcast_config<P: Provider<PublicKey = PublicKey>>(
+    identity: &Identity,
+    peers: P,
+) -> buffered::Config<PublicKey, (), P, Sequential> {
+    buffered::Config {
+        public_key: identity.key.public_key(),
         mailbox_size: MAILBOX,
         deque_size: 16,
         priority: true,
         codec_config: (),
         peer_provider: peers,
         strategy: Sequential,
-    };
-    let (broadcast, buffer) = buffered::Engine::new(context.child("broadcast"), broadcast_config);
-    broadcast.start(blocks_proposed);
+    }
+}
 
-    let plan = SyncPlan::init(context.child("plan"), prefix).await;
-    let (marshal, blocks, floor) =
-        marshal(&context, prefix, &identity, &genesis, &plan, &page_cache).await;
-    let executor = Executor::new(&identity.genesis, pool.clone(), chain.clone());
-    let (stateful, state) = Stateful::new(
-        context.child("stateful"),
-        stateful::Config {
-            application: executor.clone(),
-            db_config: state::layout(prefix, page_cache.clone()),
-            provider: (),
-            marshal: (blocks.clone(), floor),
-            mailbox_size: MAILBOX,
-            plan,
-            resolvers: NoSource,
-            sync_config: SyncEngineConfig {
-                fetch_batch_size: NZU64!(64),
-                apply_batch_size: NZU64!(1024),
-                max_outstanding_requests: NZUsize!(8),
-            },
-            prune_config: None,
-            strategy: Sequential,
+type StatefulConfig<E> = stateful::Config<E, Executor, Standard<Block>, NoSource, Sequential>;
+
+/// How state is kept. Nothing is pruned: a lagging node replays blocks.
+fn stateful_config<E: Runtime>(
+    application: Executor,
+    db_config: state::Layout,
+    marshal: (Blocks, marshal::core::Floor),
+    plan: SyncPlan<E, Scheme, Standard<Block>>,
+) -> StatefulConfig<E> {
+    stateful::Config {
+        application,
+        db_config,
+        provider: (),
+        marshal,
+        mailbox_size: MAILBOX,
+        plan,
+        resolvers: NoSource,
+        sync_config: SyncEngineConfig {
+            fetch_batch_size: NZU64!(64),
+            apply_batch_size: NZU64!(1024),
+            max_outstanding_requests: NZUsize!(8),
         },
-    );
-    let paced = Paced {
-        inner: state.clone(),
-        executor: executor.clone(),
-        pool: pool.clone(),
-        heartbeat: timing.heartbeat,
-    };
-    let epochs = FixedEpocher::new(EPOCH);
-    let automaton = Deferred::new(context.child("deferred"), paced, blocks.clone(), epochs);
-    marshal.start(observe(state.clone()), buffer, backfill);
-    stateful.start();
+        prune_config: None,
+        strategy: Sequential,
+    }
+}
 
-    let service =
-        Service::new(identity.genesis.clone(), state, blocks.clone(), pool.clone(), chain.clone());
-    let requests = service.start(context.child("service"));
-    let connected = gossip::start(&context, transactions, identity.genesis.network(), pool.clone());
+type SimplexConfig<B, A> =
+    simplex::Config<Scheme, RoundRobin<Sha256>, B, sha256::Digest, A, A, A, Sequential>;
 
-    let simplex_config = simplex::Config {
-        scheme: identity.scheme,
+/// How the validators vote.
+fn simplex_config<B, A>(
+    scheme: Scheme,
+    timing: &Timing,
+    partition: String,
+    genesis: &Block,
+    (automaton, blocker): (A, B),
+    page_cache: CacheRef,
+) -> SimplexConfig<B, A>
+where
+    B: Blocker<PublicKey = PublicKey>,
+    A: CertifiableAutomaton<Context = block::Context, Digest = sha256::Digest>
+        + Relay<Digest = sha256::Digest, PublicKey = PublicKey, Plan = simplex::Plan<PublicKey>>
+        + Reporter<Activity = Activity<Scheme, sha256::Digest>>,
+{
+    simplex::Config {
+        scheme,
         elector: RoundRobin::<Sha256>::default(),
         blocker,
         automaton: automaton.clone(),
         relay: automaton.clone(),
         reporter: automaton,
         strategy: Sequential,
-        partition: format!("{prefix}-votes"),
+        partition,
         mailbox_size: MAILBOX,
         epoch: Epoch::zero(),
         floor: Floor::Genesis(genesis.digest()),
@@ -231,105 +298,10 @@ where
         certification_timeout: timing.certification,
         timeout_retry: timing.retry,
         view_retention: VIEWS_KEPT,
-        skip: SkipPolicy::Enabled {
-            timeout: timing.skip,
-            budget: simplex::SkipBudget::Participants,
-        },
+        skip: SkipPolicy::Enabled { timeout: timing.skip, budget: SkipBudget::Participants },
         fetch_timeout: NZDuration!(timing.fetch),
         fetch_retry_delay: Duration::from_millis(500),
         forward: ForwardPolicy::SilentVoters,
         track_historical_votes: false,
-    };
-    // The engine takes the context itself, so that everything started above ends with it.
-    let engine = simplex::Engine::new(context, simplex_config);
-    let handle = engine.start(votes, certificates, resolver);
-    Engine { handle, blocks, pool, chain, requests, connected }
-}
-
-type Certificates<E> = immutable::Archive<
-    E,
-    commonware_cryptography::sha256::Digest,
-    simplex::types::Finalization<Scheme, commonware_cryptography::sha256::Digest>,
->;
-type Archive<E> = immutable::Archive<E, commonware_cryptography::sha256::Digest, Arc<Block>>;
-type MarshalActor<E> = Marshal<
-    E,
-    Standard<Block>,
-    ConstantProvider<Scheme, Epoch>,
-    Certificates<E>,
-    Archive<E>,
-    FixedEpocher,
-    Sequential,
->;
-
-async fn marshal<E: Runtime>(
-    context: &E,
-    prefix: &str,
-    identity: &Identity,
-    genesis: &Block,
-    plan: &SyncPlan<E, Scheme, Standard<Block>>,
-    page_cache: &CacheRef,
-) -> (MarshalActor<E>, Blocks, marshal::core::Floor) {
-    let codec =
-        <Scheme as commonware_cryptography::certificate::Verifier>::certificate_codec_config(
-            &identity.scheme,
-        );
-    let certificates = immutable::Archive::init(
-        context.child("certificates"),
-        archive(prefix, "certificates", page_cache, codec),
-    );
-    let blocks = immutable::Archive::init(
-        context.child("blocks"),
-        archive(prefix, "blocks", page_cache, ()),
-    );
-    let certificates = certificates.await.expect("the archive of certificates cannot be opened");
-    let blocks = blocks.await.expect("the archive of blocks cannot be opened");
-    let digest = genesis.digest();
-    let config = marshal::Config {
-        provider: ConstantProvider::new(identity.scheme.clone()),
-        epocher: FixedEpocher::new(EPOCH),
-        start: plan.marshal_start(Digested::precomputed(genesis.clone(), digest)),
-        partition_prefix: prefix.to_owned(),
-        mailbox_size: MAILBOX,
-        view_retention: VIEWS_KEPT,
-        prunable_items_per_section: NZU64!(256),
-        page_cache: page_cache.clone(),
-        replay_buffer: BUFFER,
-        key_write_buffer: BUFFER,
-        value_write_buffer: BUFFER,
-        block_codec_config: (),
-        max_repair: NZUsize!(32),
-        max_pending_acks: NZUsize!(16),
-        strategy: Sequential,
-    };
-    Marshal::init(context.child("marshal"), certificates, blocks, config).await
-}
-
-/// An archive that is never pruned: the ledger is kept whole.
-fn archive<C>(
-    prefix: &str,
-    name: &str,
-    page_cache: &CacheRef,
-    codec_config: C,
-) -> immutable::Config<C> {
-    let partition = |part: &str| format!("{prefix}-{name}-{part}");
-    immutable::Config {
-        metadata_partition: partition("metadata"),
-        freezer_table_partition: partition("table"),
-        freezer_table_initial_size: 16_384,
-        freezer_table_resize_frequency: 4,
-        freezer_table_resize_chunk_size: 4096,
-        freezer_key_partition: partition("keys"),
-        freezer_key_page_cache: page_cache.clone(),
-        freezer_value_partition: partition("values"),
-        freezer_value_target_size: 64 * 1024 * 1024,
-        freezer_value_compression: None,
-        ordinal_partition: partition("ordinal"),
-        items_per_section: NZU64!(65_536),
-        freezer_key_write_buffer: BUFFER,
-        freezer_value_write_buffer: BUFFER,
-        ordinal_write_buffer: BUFFER,
-        replay_buffer: BUFFER,
-        codec_config,
     }
 }

@@ -6,11 +6,14 @@
 //! ledger), health, HTTP.
 
 mod application;
+mod archive;
 mod block;
 mod certificate;
 mod chain;
 mod client;
 mod engine;
+#[cfg(test)]
+mod fixture;
 mod gossip;
 mod network;
 mod node;

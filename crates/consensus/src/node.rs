@@ -26,6 +26,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 use tokio::sync::{oneshot, watch};
@@ -228,13 +229,18 @@ fn run(
             |state| state,
         )
         .await;
+        // A context holds the folder: whoever keeps a ledger must not keep one.
+        let context = Arc::new(context);
+        let observed = Arc::downgrade(&context);
         let ledger = Ledger::new(Parts {
             genesis,
             pool: engine.pool,
             chain: engine.chain,
             requests: engine.requests,
             connected: engine.connected,
-            metrics: Box::new(move || context.encode()),
+            metrics: Box::new(move || {
+                observed.upgrade().map_or_else(String::new, |it| it.encode())
+            }),
         });
         // Whoever started the engine may have gone meanwhile; then `stopped` resolves at once.
         let _ = up.send(ledger);

@@ -289,7 +289,9 @@ impl Inner {
         let expired = |waiting: &&Waiting| waiting.transaction.expires() <= height;
         let ids: Vec<TxId> =
             self.waiting.values().filter(expired).map(|waiting| waiting.id).collect();
-        ids.iter().for_each(|id| self.remove(id));
+        for id in &ids {
+            self.remove(id);
+        }
         ids
     }
 }
@@ -316,5 +318,136 @@ impl Remembered {
 
     fn contains(&self, id: &Hash) -> bool {
         self.ids.contains(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use aegle_model::SigningKey;
+
+    const LIMITS: Limits =
+        Limits { count: 4, bytes: 100_000, per_author: 3, block_count: 2, block_bytes: 100_000 };
+
+    struct Fixture {
+        keys: Vec<SigningKey>,
+        pool: Pool,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self { keys: fixture::keys(2), pool: Pool::new(LIMITS) }
+        }
+
+        fn transaction(&self, author: usize, number: u64, expires: u64) -> Transaction {
+            fixture::enrol(&fixture::genesis(&self.keys), &self.keys[author], number, expires)
+        }
+
+        fn insert(&self, transaction: &Transaction) -> Result<(), Refused> {
+            self.pool.insert(transaction.id(), transaction.clone(), Origin::Here)
+        }
+
+        fn candidates(&self) -> Vec<TxId> {
+            self.pool.candidates(&BTreeSet::new()).iter().map(Transaction::id).collect()
+        }
+    }
+
+    #[test]
+    fn the_oldest_come_first_and_only_as_many_as_fit() {
+        let fixture = Fixture::new();
+        let all: Vec<_> = (0..3).map(|number| fixture.transaction(0, number, 9)).collect();
+        for transaction in &all {
+            fixture.insert(transaction).unwrap();
+        }
+        let ids: Vec<_> = all.iter().map(Transaction::id).collect();
+        assert_eq!(fixture.candidates(), ids[..2]);
+        let taken = BTreeSet::from([ids[0]]);
+        let next: Vec<_> = fixture.pool.candidates(&taken).iter().map(Transaction::id).collect();
+        assert_eq!(next, ids[1..]);
+    }
+
+    #[test]
+    fn a_block_takes_no_more_bytes_than_allowed() {
+        let fixture = Fixture::new();
+        let one = fixture.transaction(0, 0, 9);
+        let bytes = one.to_bytes().len();
+        let pool = Pool::new(Limits { block_bytes: bytes + 1, ..LIMITS });
+        for transaction in [one, fixture.transaction(0, 1, 9)] {
+            pool.insert(transaction.id(), transaction, Origin::Here).unwrap();
+        }
+        assert_eq!(pool.candidates(&BTreeSet::new()).len(), 1);
+    }
+
+    #[test]
+    fn nothing_enters_twice_neither_while_it_waits_nor_when_it_is_final() {
+        let fixture = Fixture::new();
+        let transaction = fixture.transaction(0, 0, 9);
+        fixture.insert(&transaction).unwrap();
+        assert_eq!(fixture.insert(&transaction), Err(Refused::Waiting));
+        fixture.pool.finalise(1, std::iter::once(transaction.id()));
+        assert_eq!(fixture.insert(&transaction), Err(Refused::Final));
+        assert_eq!(fixture.pool.size(), (0, 0));
+    }
+
+    #[test]
+    fn what_a_proposal_took_stays_until_it_is_final() {
+        let fixture = Fixture::new();
+        let transaction = fixture.transaction(0, 0, 9);
+        fixture.insert(&transaction).unwrap();
+        assert_eq!(fixture.candidates(), [transaction.id()]);
+        fixture.pool.finalise(1, std::iter::empty());
+        assert_eq!(fixture.candidates(), [transaction.id()]);
+    }
+
+    #[test]
+    fn an_author_and_the_pool_have_their_limits() {
+        let fixture = Fixture::new();
+        for number in 0..3 {
+            fixture.insert(&fixture.transaction(0, number, 9)).unwrap();
+        }
+        assert_eq!(fixture.insert(&fixture.transaction(0, 3, 9)), Err(Refused::Quota));
+        fixture.insert(&fixture.transaction(1, 0, 9)).unwrap();
+        assert_eq!(fixture.insert(&fixture.transaction(1, 1, 9)), Err(Refused::Full));
+        fixture.pool.discard(std::iter::once(fixture.transaction(0, 0, 9).id()));
+        fixture.insert(&fixture.transaction(1, 1, 9)).unwrap();
+    }
+
+    #[test]
+    fn a_transaction_leaves_after_its_last_height() {
+        let fixture = Fixture::new();
+        let transaction = fixture.transaction(0, 0, 5);
+        fixture.insert(&transaction).unwrap();
+        assert_eq!(fixture.pool.finalise(4, std::iter::empty()), []);
+        assert_eq!(fixture.pool.finalise(5, std::iter::empty()), [transaction.id()]);
+        assert_eq!(fixture.insert(&transaction), Err(Refused::Expired));
+    }
+
+    #[test]
+    fn only_what_was_submitted_here_is_told_and_only_once() {
+        let fixture = Fixture::new();
+        let (here, elsewhere) = (fixture.transaction(0, 0, 9), fixture.transaction(1, 0, 9));
+        fixture.insert(&here).unwrap();
+        fixture.pool.insert(elsewhere.id(), elsewhere, Origin::Elsewhere).unwrap();
+        assert_eq!(fixture.pool.untold(1), std::slice::from_ref(&here));
+        assert_eq!(fixture.pool.untold(1), []);
+        fixture.pool.tell_again();
+        assert_eq!(fixture.pool.untold(1), [here]);
+    }
+
+    #[test]
+    fn a_check_holds_for_one_signature_only() {
+        let fixture = Fixture::new();
+        let transaction = fixture.transaction(0, 0, 9);
+        let mut bytes = transaction.to_bytes();
+        *bytes.last_mut().unwrap() ^= 1;
+        let forged = Transaction::from_bytes(&bytes).unwrap();
+        assert_eq!(forged.id(), transaction.id());
+        fixture.insert(&transaction).unwrap();
+        assert!(fixture.pool.has_checked(&transaction));
+        assert!(!fixture.pool.has_checked(&forged));
+        fixture.pool.finalise(1, std::iter::once(transaction.id()));
+        assert!(fixture.pool.has_checked(&transaction));
+        assert!(!fixture.pool.has_checked(&forged));
     }
 }

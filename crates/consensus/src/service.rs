@@ -9,10 +9,13 @@ use crate::{
     state::{self, Databases},
 };
 use aegle_ledger as ledger;
-use aegle_ledger::{Anchor, Genesis, Header, Position, Record as _, TxId};
+use aegle_ledger::{Anchor, Certificate, Genesis, Header, Position, Record as _, TxId};
 use commonware_consensus::types::Height;
 use futures::{StreamExt as _, stream};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// How many questions are worked on at the same time.
@@ -21,6 +24,8 @@ const CONCURRENT: usize = 64;
 const QUEUED: usize = 1024;
 /// How far above a block its certificate may be; receipts with more links do not verify.
 const LINKS_MAX: usize = 256;
+/// How many anchors are kept at hand.
+const ANCHORS: usize = 16;
 
 /// The way to the service.
 pub(crate) type Requests = mpsc::Sender<Request>;
@@ -50,6 +55,29 @@ pub(crate) struct Service<E: Runtime> {
     blocks: Blocks,
     pool: Arc<Pool>,
     chain: Arc<Chain>,
+    anchors: Anchors,
+}
+
+/// The last anchors by height: many callers ask for receipts of one block.
+#[derive(Default)]
+struct Anchors(Mutex<BTreeMap<u64, Anchor>>);
+
+impl Anchors {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Anchor>> {
+        self.0.lock().expect("no thread panics while it holds the anchors")
+    }
+
+    fn get(&self, height: u64) -> Option<Anchor> {
+        self.lock().get(&height).cloned()
+    }
+
+    fn keep(&self, anchor: Anchor) {
+        let mut kept = self.lock();
+        kept.insert(anchor.header.height, anchor);
+        if kept.len() > ANCHORS {
+            kept.pop_first();
+        }
+    }
 }
 
 impl<E: Runtime> Service<E> {
@@ -61,7 +89,7 @@ impl<E: Runtime> Service<E> {
         chain: Arc<Chain>,
     ) -> Self {
         let genesis_state = ledger::genesis_state(&genesis);
-        Self { genesis, genesis_state, state, blocks, pool, chain }
+        Self { genesis, genesis_state, state, blocks, pool, chain, anchors: Anchors::default() }
     }
 
     pub(crate) fn start(self, context: E) -> Requests {
@@ -81,7 +109,7 @@ impl<E: Runtime> Service<E> {
 
     /// Takes up the chain where the last run left it.
     async fn resume(&self, databases: &Databases<E>) {
-        let header = self.header(state::height(&databases.read().await).await).await;
+        let header = self.covering(state::height(&databases.read().await).await).await;
         self.pool.finalise(header.height, std::iter::empty());
         self.chain.resume(header);
     }
@@ -108,7 +136,7 @@ impl<E: Runtime> Service<E> {
             _ => state::values(keys.iter(), async |keys| database.get_many(keys).await).await,
         };
         drop(database);
-        Snapshot { header: self.header(height).await, values }
+        Snapshot { header: self.covering(height).await, values }
     }
 
     async fn position(&self, databases: &Databases<E>, id: &TxId) -> Option<Position> {
@@ -119,15 +147,16 @@ impl<E: Runtime> Service<E> {
     }
 
     async fn block(&self, height: u64) -> Option<Arc<Block>> {
-        Some(self.blocks.get_block(Height::new(height)).await?.inner_shared())
+        match self.chain.block(height) {
+            Some(block) => Some(block),
+            None => Some(self.blocks.get_block(Height::new(height)).await?.inner_shared()),
+        }
     }
 
-    async fn header(&self, height: u64) -> Header {
+    /// The block whose writes the state shows last.
+    async fn covering(&self, height: u64) -> Header {
         if height == 0 {
             return ledger::genesis_header(&self.genesis);
-        }
-        if let Some(header) = self.chain.header(height) {
-            return header;
         }
         let block = self.block(height).await;
         block.expect("blocks are kept from before their state shows").header().clone()
@@ -135,20 +164,26 @@ impl<E: Runtime> Service<E> {
 
     /// The header at `height` with the nearest certificate that covers it.
     async fn anchor(&self, height: u64) -> Option<Anchor> {
+        if let Some(anchor) = self.anchors.get(height) {
+            return Some(anchor);
+        }
         let header = self.block(height).await?.header().clone();
         let mut links: Vec<Header> = Vec::new();
-        loop {
-            let last = links.last().unwrap_or(&header);
-            let finalization = self.blocks.get_finalization(Height::new(last.height)).await;
-            let digest = block::digest(&last.digest());
-            if let Some(found) = finalization.filter(|found| found.proposal.payload == digest) {
-                return Some(Anchor { certificate: certificate::convert(&found), header, links });
+        while links.len() <= LINKS_MAX {
+            if let Some(certificate) = self.certificate(links.last().unwrap_or(&header)).await {
+                let anchor = Anchor { header, links, certificate };
+                self.anchors.keep(anchor.clone());
+                return Some(anchor);
             }
-            let next = self.block(last.height + 1).await?;
-            links.push(next.header().clone());
-            if links.len() > LINKS_MAX {
-                return None;
-            }
+            let next = height + 1 + links.len() as u64;
+            links.push(self.block(next).await?.header().clone());
         }
+        None
+    }
+
+    async fn certificate(&self, header: &Header) -> Option<Certificate> {
+        let finalization = self.blocks.get_finalization(Height::new(header.height)).await?;
+        let same = finalization.proposal.payload == block::digest(&header.digest());
+        same.then(|| certificate::convert(&finalization))
     }
 }

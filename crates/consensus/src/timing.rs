@@ -51,3 +51,19 @@ impl Timing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_does_not_contradict_itself() {
+        assert_eq!(Timing::default().fault(), None);
+    }
+
+    #[test]
+    fn an_idle_leader_must_not_look_dead() {
+        let timing = Timing { heartbeat: Duration::from_secs(2), ..Timing::default() };
+        assert_eq!(timing.fault(), Some("`heartbeat` must be less than `leader`"));
+    }
+}

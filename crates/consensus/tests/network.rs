@@ -1,7 +1,12 @@
-//! Four validators on real sockets and disks, and one alone.
+//! Validators on real sockets and disks: four, and one alone.
 
+#[expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 mod support;
 
+use aegle_consensus::{Config, ReadError, StartError, SubmitError, start};
+use aegle_ledger::{Position, Record as _, keys};
+use aegle_model::SigningKey;
+use std::time::Duration;
 use support::Network;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,7 +17,134 @@ async fn what_is_submitted_at_any_node_is_final_at_all() {
         let id = receipt.transaction.id();
         receipt.verify(&network.genesis).unwrap();
         for other in 0..4 {
-            network.await_receipt(other, id).await.verify(&network.genesis).unwrap();
+            network.ledger(other).receipt(id).await.unwrap().verify(&network.genesis).unwrap();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_of_four_go_on_and_the_fourth_catches_up() {
+    let mut network = Network::start(4);
+    network.finalise(0, network.enrol(0, 1)).await;
+    network.kill(3).await;
+    let mut ids = Vec::new();
+    for number in 2..12 {
+        ids.push(network.finalise(1, network.enrol(1, number)).await.transaction.id());
+    }
+    network.start_node(3);
+    for id in ids {
+        network.ledger(3).receipt(id).await.unwrap().verify(&network.genesis).unwrap();
+    }
+    network.finalise(3, network.enrol(3, 1)).await.verify(&network.genesis).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_all_keeps_the_ledger() {
+    let mut network = Network::start(4);
+    let before = network.finalise(2, network.enrol(2, 1)).await;
+    for node in 0..4 {
+        network.kill(node).await;
+    }
+    (0..4).for_each(|node| network.start_node(node));
+    let id = before.transaction.id();
+    for node in 0..4 {
+        let after = network.ledger(node).receipt(id).await.unwrap();
+        assert_eq!(after.anchor.header, before.anchor.header);
+    }
+    let next = network.finalise(0, network.enrol(0, 2)).await;
+    assert!(next.anchor.header.height > before.anchor.header.height);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_alone_is_a_network_and_keeps_its_ledger() {
+    let mut network = Network::start(1);
+    let receipt = network.finalise(0, network.enrol(0, 1)).await;
+    let id = receipt.transaction.id();
+    receipt.verify(&network.genesis).unwrap();
+    network.kill(0).await;
+    network.start_node(0);
+    network.ledger(0).receipt(id).await.unwrap().verify(&network.genesis).unwrap();
+    network.finalise(0, network.enrol(0, 2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_is_read_with_the_header_that_covers_it() {
+    let network = Network::start(1);
+    let genesis = network.ledger(0).read(&[keys::network()]).await.unwrap();
+    assert!(genesis.values[0].is_some(), "the state before the first block can be read");
+    let receipt = network.finalise(0, network.enrol(0, 1)).await;
+    let key = keys::transaction(&receipt.transaction.id());
+    let snapshot = network.ledger(0).read(&[[0; 32], key]).await.unwrap();
+    let position = Position::read(snapshot.values[1].as_ref().unwrap()).unwrap();
+    assert_eq!(snapshot.values[0], None);
+    assert_eq!(position.height, receipt.anchor.header.height);
+    let block = network.ledger(0).block(snapshot.header.height).await.unwrap().unwrap();
+    assert_eq!(block.header, snapshot.header);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_door_is_kept() {
+    let network = Network::start(1);
+    let ledger = network.ledger(0);
+    let receipt = network.finalise(0, network.enrol(0, 1)).await;
+    let again = ledger.submit(receipt.transaction.clone()).await;
+    assert!(matches!(again, Err(SubmitError::Final(id)) if id == receipt.transaction.id()));
+    let late = ledger.submit(network.enrol_until(0, 2, 0)).await;
+    assert!(matches!(late, Err(SubmitError::Expired { expires: 0, .. })));
+    let lasting = ledger.submit(network.enrol_until(0, 3, u64::MAX)).await;
+    assert!(matches!(lasting, Err(SubmitError::LivesTooLong { .. })));
+    let foreign = Network::new(2).enrol(1, 1);
+    assert!(matches!(ledger.submit(foreign).await, Err(SubmitError::Door(_))));
+    let many = vec![[0; 32]; aegle_consensus::KEYS_MAX + 1];
+    assert!(matches!(ledger.read(&many).await, Err(ReadError::TooMany { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_engine_says_so_and_frees_its_folder() {
+    let mut network = Network::start(1);
+    let ledger = network.ledger(0);
+    network.kill(0).await;
+    assert!(!ledger.status().running);
+    assert!(matches!(ledger.submit(network.enrol(0, 1)).await, Err(SubmitError::Stopped(_))));
+    network.start_node(0);
+    network.finalise(0, network.enrol(0, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_know_who_is_connected() {
+    let network = Network::start(4);
+    network.finalise(0, network.enrol(0, 1)).await;
+    while network.ledger(0).status().connected < 3 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(network.ledger(0).metrics().contains("finalized_height"));
+}
+
+#[test]
+fn a_wrong_configuration_does_not_start() {
+    let network = Network::new(4);
+    let refused = |change: fn(&mut Config)| {
+        let mut config = network.config(0);
+        change(&mut config);
+        start(config).err().expect("it must not start")
+    };
+    let stranger = refused(|config| config.key = SigningKey::from_seed(&[99; 32]));
+    assert!(matches!(stranger, StartError::NotAValidator { .. }));
+    let lonely = refused(|config| config.peers.truncate(2));
+    assert!(matches!(lonely, StartError::MissingPeers { missing: 1 }));
+    let nowhere = refused(|config| config.peers[0].address = "nowhere".to_owned());
+    assert!(matches!(nowhere, StartError::Address { .. }));
+    let hasty = refused(|config| config.timing.leader = Duration::ZERO);
+    assert!(matches!(hasty, StartError::Timing(_)));
+    let empty = refused(|config| config.genesis.centres.clear());
+    assert!(matches!(empty, StartError::Genesis(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_another_network_is_left_alone() {
+    let mut network = Network::start(1);
+    network.kill(0).await;
+    let mut config = network.config(0);
+    config.genesis.time.0 += 1;
+    assert!(matches!(start(config), Err(StartError::Foreign { .. })));
 }

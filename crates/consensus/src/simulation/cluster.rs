@@ -3,11 +3,11 @@
 use crate::{
     client::{Ledger, Parts, ReceiptError, Stopped, SubmitError},
     engine::{self, Network},
-    node,
+    fixture, node,
     timing::Timing,
 };
-use aegle_ledger::{Body, Centre, Draft, Enrol, Genesis, Receipt, Transaction, TxId};
-use aegle_model::{Hash, Name, PatientId, SigningKey, Timestamp};
+use aegle_ledger::{Genesis, Receipt, Transaction, TxId};
+use aegle_model::SigningKey;
 use commonware_cryptography::ed25519;
 use commonware_glue::simulate::{
     engine::{EngineDefinition, InitContext},
@@ -45,38 +45,15 @@ pub(super) struct Validator {
 
 impl Cluster {
     pub(super) fn new(size: u8) -> Self {
-        let mut keys: Vec<_> = (1..=size).map(|seed| SigningKey::from_seed(&[seed; 32])).collect();
-        keys.sort_by_key(SigningKey::public);
-        let centres = keys.iter().enumerate().map(|(number, key)| Centre {
-            id: Centre::id_of(&key.public()),
-            code: Name::new(format!("C{number}")).unwrap(),
-            key: key.public(),
-            tls: Hash::ZERO,
-            seal: [4; 65],
-        });
-        let genesis = Genesis {
-            name: Name::new("simulation").unwrap(),
-            time: Timestamp(0),
-            policy: aegle_access::Policy { emergency: true },
-            centres: centres.collect(),
-        };
+        let keys = fixture::keys(size);
+        let genesis = fixture::genesis(&keys);
         Self { genesis, keys, acknowledged: Acknowledged::default() }
-    }
-
-    fn transaction(&self, author: usize, number: u64) -> Transaction {
-        let (key, centre) = (&self.keys[author], &self.genesis.centres[author]);
-        let patient =
-            Hash::of("patient", &[&[u8::try_from(author).unwrap()], &number.to_le_bytes()]);
-        let patient = PatientId::from_array(patient.as_bytes()[..16].try_into().unwrap());
-        let body = Body::Enrol(Enrol { patient, commitment: Hash::ZERO });
-        Draft::new(self.genesis.network(), (centre.id, key.public()), 50_000, number, body)
-            .sign(key)
     }
 
     /// Submits the transactions of `author`, one after the other; ends with the validator.
     async fn client(self, clock: deterministic::Context, ledger: Ledger, author: usize) {
         for number in 0..PER_CLIENT {
-            let transaction = self.transaction(author, number);
+            let transaction = fixture::enrol(&self.genesis, &self.keys[author], number, 50_000);
             let receipt = insist(&clock, &ledger, &transaction).await;
             let Ok(receipt) = receipt else { return };
             receipt.verify(&self.genesis).unwrap();

@@ -1,17 +1,14 @@
 //! A network of validators in one process, over loopback sockets.
 
 use aegle_consensus::{Config, Consensus, Ledger, Peer, Timing, start};
-use aegle_ledger::{Body, Centre, Draft, Enrol, Genesis, Receipt, Transaction, TxId};
+use aegle_ledger::{Body, Centre, Draft, Enrol, Genesis, Receipt, Transaction};
 use aegle_model::{Hash, Name, PatientId, SigningKey, Timestamp};
-use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    time::Duration,
-};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use tempfile::TempDir;
 
 /// Validators that share a genesis; each runs or not.
-pub struct Network {
-    pub genesis: Genesis,
+pub(crate) struct Network {
+    pub(crate) genesis: Genesis,
     keys: Vec<SigningKey>,
     addresses: Vec<SocketAddr>,
     dirs: Vec<TempDir>,
@@ -20,14 +17,14 @@ pub struct Network {
 
 impl Network {
     /// Starts `size` validators.
-    pub fn start(size: usize) -> Self {
+    pub(crate) fn start(size: usize) -> Self {
         let mut network = Self::new(size);
         (0..size).for_each(|node| network.start_node(node));
         network
     }
 
     /// A network of which no node runs.
-    pub fn new(size: usize) -> Self {
+    pub(crate) fn new(size: usize) -> Self {
         let mut keys: Vec<_> = (1..=size)
             .map(|seed| SigningKey::from_seed(&[u8::try_from(seed).unwrap(); 32]))
             .collect();
@@ -53,7 +50,7 @@ impl Network {
     }
 
     /// What `node` is started with.
-    pub fn config(&self, node: usize) -> Config {
+    pub(crate) fn config(&self, node: usize) -> Config {
         let peers = self
             .keys
             .iter()
@@ -74,52 +71,39 @@ impl Network {
     }
 
     /// Starts `node`, again or for the first time.
-    pub fn start_node(&mut self, node: usize) {
+    pub(crate) fn start_node(&mut self, node: usize) {
         self.nodes[node] = Some(start(self.config(node)).unwrap());
     }
 
     /// Stops `node` without any farewell: the engine's tasks are dropped where they are.
-    pub async fn kill(&mut self, node: usize) {
+    pub(crate) async fn kill(&mut self, node: usize) {
         self.nodes[node].take().unwrap().stop().await;
     }
 
     /// The ledger of a running node.
-    pub fn ledger(&self, node: usize) -> Ledger {
+    pub(crate) fn ledger(&self, node: usize) -> Ledger {
         self.nodes[node].as_ref().unwrap().ledger()
     }
 
     /// A transaction of `author` that enrols a patient with this number.
-    pub fn enrol(&self, author: usize, number: u64) -> Transaction {
+    pub(crate) fn enrol(&self, author: usize, number: u64) -> Transaction {
+        self.enrol_until(author, number, 50_000)
+    }
+
+    /// The same with an expiry height.
+    pub(crate) fn enrol_until(&self, author: usize, number: u64, expires: u64) -> Transaction {
         let (key, centre) = (&self.keys[author], &self.genesis.centres[author]);
-        let mut patient = [0; 16];
-        patient[..8].copy_from_slice(&number.to_le_bytes());
-        patient[8] = u8::try_from(author).unwrap();
-        let body =
-            Body::Enrol(Enrol { patient: PatientId::from_array(patient), commitment: Hash::ZERO });
-        Draft::new(self.genesis.network(), (centre.id, key.public()), 10_000, number, body)
+        let patient = Hash::of("patient", &[&author.to_le_bytes(), &number.to_le_bytes()]);
+        let patient = PatientId::from_array(patient.as_bytes()[..16].try_into().unwrap());
+        let body = Body::Enrol(Enrol { patient, commitment: Hash::ZERO });
+        Draft::new(self.genesis.network(), (centre.id, key.public()), expires, number, body)
             .sign(key)
     }
 
     /// Submits at `node` and waits for the receipt.
-    pub async fn finalise(&self, node: usize, transaction: Transaction) -> Receipt {
+    pub(crate) async fn finalise(&self, node: usize, transaction: Transaction) -> Receipt {
         let ledger = self.ledger(node);
         let id = ledger.submit(transaction).await.unwrap();
         ledger.receipt(id).await.unwrap()
     }
-
-    /// Waits until `node` knows `id` to be final.
-    pub async fn await_receipt(&self, node: usize, id: TxId) -> Receipt {
-        self.ledger(node).receipt(id).await.unwrap()
-    }
-
-    /// Waits until `node` has reached `height`.
-    pub async fn await_height(&self, node: usize, height: u64) {
-        let mut finalised = self.ledger(node).finalised();
-        finalised.wait_for(|header| header.height >= height).await.unwrap();
-    }
-}
-
-/// A pause.
-pub async fn sleep(duration: Duration) {
-    tokio::time::sleep(duration).await;
 }

@@ -1,0 +1,99 @@
+//! Finalised blocks and their certificates on disk, and the actor that delivers them in order.
+
+use crate::{
+    block::Block,
+    engine::{self, BUFFER, Blocks, EPOCH, Scheme},
+};
+use commonware_consensus::{
+    marshal::{
+        self,
+        core::{Actor, Floor},
+        standard::Standard,
+    },
+    simplex::types::Finalization,
+    types::{Epoch, FixedEpocher},
+};
+use commonware_cryptography::{
+    Digested, Digestible as _,
+    certificate::{ConstantProvider, Verifier as _},
+    sha256::Digest,
+};
+use commonware_glue::stateful::SyncPlan;
+use commonware_parallel::Sequential;
+use commonware_runtime::buffer::paged::CacheRef;
+use commonware_storage::archive::immutable;
+use commonware_utils::{NZU64, NZUsize};
+use std::sync::Arc;
+
+type Certificates<E> = immutable::Archive<E, Digest, Finalization<Scheme, Digest>>;
+type Bodies<E> = immutable::Archive<E, Digest, Arc<Block>>;
+type Provider = ConstantProvider<Scheme, Epoch>;
+
+/// The actor, not yet started.
+pub(crate) type Marshal<E> =
+    Actor<E, Standard<Block>, Provider, Certificates<E>, Bodies<E>, FixedEpocher, Sequential>;
+
+/// Opens the archives below `prefix`.
+pub(crate) async fn open<E: engine::Runtime>(
+    context: &E,
+    prefix: &str,
+    scheme: &Scheme,
+    genesis: &Block,
+    plan: &SyncPlan<E, Scheme, Standard<Block>>,
+    page_cache: &CacheRef,
+) -> (Marshal<E>, Blocks, Floor) {
+    let codec = Scheme::certificate_codec_config(scheme);
+    let certificates = layout(prefix, "certificates", page_cache, codec);
+    let certificates = Certificates::init(context.child("certificates"), certificates).await;
+    let bodies = layout(prefix, "blocks", page_cache, ());
+    let bodies = Bodies::init(context.child("blocks"), bodies).await;
+    let config = marshal::Config {
+        provider: ConstantProvider::new(scheme.clone()),
+        epocher: FixedEpocher::new(EPOCH),
+        start: plan.marshal_start(Digested::precomputed(genesis.clone(), genesis.digest())),
+        partition_prefix: prefix.to_owned(),
+        mailbox_size: engine::MAILBOX,
+        view_retention: engine::VIEWS_KEPT,
+        prunable_items_per_section: NZU64!(256),
+        page_cache: page_cache.clone(),
+        replay_buffer: BUFFER,
+        key_write_buffer: BUFFER,
+        value_write_buffer: BUFFER,
+        block_codec_config: (),
+        max_repair: NZUsize!(32),
+        max_pending_acks: NZUsize!(16),
+        strategy: Sequential,
+    };
+    let certificates = certificates.expect("the archive of certificates cannot be opened");
+    let bodies = bodies.expect("the archive of blocks cannot be opened");
+    Marshal::init(context.child("marshal"), certificates, bodies, config).await
+}
+
+/// An archive that is never pruned: the ledger is kept whole.
+fn layout<C>(
+    prefix: &str,
+    name: &str,
+    page_cache: &CacheRef,
+    codec_config: C,
+) -> immutable::Config<C> {
+    let partition = |part: &str| format!("{prefix}-{name}-{part}");
+    immutable::Config {
+        metadata_partition: partition("metadata"),
+        freezer_table_partition: partition("table"),
+        freezer_table_initial_size: 16_384,
+        freezer_table_resize_frequency: 4,
+        freezer_table_resize_chunk_size: 4096,
+        freezer_key_partition: partition("keys"),
+        freezer_key_page_cache: page_cache.clone(),
+        freezer_value_partition: partition("values"),
+        freezer_value_target_size: 64 * 1024 * 1024,
+        freezer_value_compression: None,
+        ordinal_partition: partition("ordinal"),
+        items_per_section: NZU64!(65_536),
+        freezer_key_write_buffer: BUFFER,
+        freezer_value_write_buffer: BUFFER,
+        ordinal_write_buffer: BUFFER,
+        replay_buffer: BUFFER,
+        codec_config,
+    }
+}
