@@ -1,1 +1,68 @@
-//! Placeholder until the room is built.
+//! The node: configuration, wiring, subcommands.
+//!
+//! A library, so that benchmarks set up and call the same network that the demonstration plays on.
+
+mod client;
+mod decide;
+pub mod demo;
+mod lake;
+mod record;
+mod secrets;
+mod serve;
+mod settings;
+mod setup;
+
+pub use client::{Client, Opened, Question};
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Patients decide who sees which part of their medical record.
+#[derive(Parser)]
+#[command(name = "aegle", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer one question about access, without any node
+    Decide(decide::Args),
+    Demo(demo::Args),
+    Lake(lake::Args),
+    Node(serve::Args),
+    Record(record::Args),
+}
+
+/// Runs the command line of `aegle`.
+pub fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Decide(args) => return decide::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Lake(args) => lake::run(&args),
+        Command::Node(args) => {
+            log();
+            serve::run(&args)
+        }
+        Command::Record(args) => record::run(&args),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("aegle: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a node writes to standard error; `RUST_LOG` says how much.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,commonware=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}

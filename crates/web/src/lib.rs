@@ -1,1 +1,100 @@
-//! Placeholder until the room is built.
+//! The doors of a node: the API for people ([`api`]) and the calls between nodes ([`peer`]).
+//!
+//! A handler parses, calls one use case of `centre`, and renders. Invariants: every error is a
+//! problem (RFC 9457) that tells nothing about what is hidden; bodies, time and requests are
+//! bounded; a request that has begun ends in order, whatever its client does; nothing recorded
+//! names a person, a path's id or a token. Absent on purpose: rules of access, use cases, HTML for
+//! patients and professionals.
+
+mod border;
+mod centres;
+mod json;
+mod limits;
+mod links;
+mod log;
+mod metrics;
+mod openapi;
+mod patients;
+mod peer;
+mod problem;
+mod records;
+mod rules;
+mod serve;
+mod session;
+mod signed;
+mod staff;
+mod status;
+mod tls_listener;
+
+pub use limits::Limits;
+pub use peer::peer;
+pub use serve::{serve_api, serve_peers};
+pub use tls_listener::{Member, TlsListener, TlsListenerError};
+
+use aegle_centre::Centre;
+use axum::extract::FromRef;
+use axum::{Router, middleware};
+use limits::Gate;
+use metrics::Metrics;
+use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What handlers can ask for.
+#[derive(Clone)]
+struct App {
+    centre: Centre,
+    metrics: Arc<Metrics>,
+    gate: Arc<Gate>,
+}
+
+impl FromRef<App> for Centre {
+    fn from_ref(app: &App) -> Self {
+        app.centre.clone()
+    }
+}
+
+/// The API of a centre. [`serve_api`] serves it; whatever else does brings
+/// `ConnectInfo<SocketAddr>`, for the limits are per address.
+pub fn api(centre: Centre, limits: Limits) -> Router {
+    let (metrics, gate) = (Arc::new(Metrics::new()), Arc::new(Gate::new(limits)));
+    let (limited, probes, document) = routers();
+    let limited = limited
+        .merge(openapi::routes(&document))
+        .fallback(|| async { axum::http::StatusCode::NOT_FOUND })
+        .layer(middleware::from_fn_with_state(Arc::clone(&gate), limits::admit));
+    // Probes are outside the limits: a node that is full is not dead.
+    let router = probes.merge(limited);
+    let observe = middleware::from_fn_with_state(Some(Arc::clone(&metrics)), limits::observe);
+    router.layer(observe).with_state(App { centre, metrics, gate })
+}
+
+/// The routes with and without limits, and what describes both.
+fn routers() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
+    let v1 = OpenApiRouter::new()
+        .routes(routes!(session::sign_in, session::sign_out))
+        .routes(routes!(session::me))
+        .routes(routes!(centres::list))
+        .routes(routes!(patients::enrol))
+        .routes(routes!(links::list, links::offer))
+        .routes(routes!(links::offers))
+        .routes(routes!(links::accept))
+        .routes(routes!(staff::list, staff::add))
+        .routes(routes!(staff::departments, staff::set_department))
+        .routes(routes!(rules::list, rules::grant))
+        .routes(routes!(rules::revoke))
+        .routes(routes!(rules::preview))
+        .routes(routes!(records::read))
+        .routes(routes!(log::read))
+        .routes(routes!(status::ledger));
+    let probes = OpenApiRouter::new()
+        .routes(routes!(status::livez))
+        .routes(routes!(status::readyz))
+        .routes(routes!(status::metrics));
+    let keys = OpenApiRouter::new().routes(routes!(status::jwks));
+    let limited = OpenApiRouter::with_openapi(openapi::head()).nest("/api/v1", v1).merge(keys);
+    let (probes, about_probes) = probes.split_for_parts();
+    let (limited, mut document) = limited.split_for_parts();
+    document.merge(about_probes);
+    (limited, probes, document)
+}

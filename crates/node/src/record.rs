@@ -1,0 +1,147 @@
+//! `aegle record`: sign in at a node, ask for a record, open and print it.
+
+use crate::client::{Client, Opened, Question};
+use aegle_lake::{Part, PartTable};
+use anyhow::{Context, Result, bail};
+use clap::{Parser, ValueEnum};
+use zeroize::Zeroizing;
+
+/// Ask for a record and open what comes back
+#[derive(Parser)]
+pub(crate) struct Args {
+    /// The node to ask, such as http://127.0.0.1:8080
+    #[arg(long, value_name = "URL")]
+    node: String,
+    /// Who asks
+    #[arg(long)]
+    login: String,
+    /// The patient's handle; without it, the own record
+    #[arg(long, value_name = "HANDLE")]
+    patient: Option<String>,
+    /// What is asked for, such as ZMC=medication,allergies; everything everywhere if not given
+    #[arg(long = "want", value_name = "CENTRE=TAGS", value_parser = wish)]
+    wants: Vec<(String, Vec<String>)>,
+    /// What for
+    #[arg(long, default_value = "treatment", value_parser = ["treatment", "emergency", "research", "administration"])]
+    purpose: String,
+    /// Why; needed in an emergency
+    #[arg(long)]
+    reason: Option<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// The pass phrase comes from here when nobody is at a terminal.
+const PASSPHRASE: &str = "AEGLE_PASSPHRASE";
+
+fn wish(text: &str) -> Result<(String, Vec<String>), String> {
+    let (centre, tags) = text.split_once('=').ok_or("write CENTRE=TAG,TAG")?;
+    let tags: Vec<_> = tags.split(',').map(|tag| tag.trim().to_owned()).collect();
+    if centre.is_empty() || tags.iter().any(String::is_empty) {
+        return Err("write CENTRE=TAG,TAG".to_owned());
+    }
+    Ok((centre.to_owned(), tags))
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let parts = runtime.block_on(ask(args))?;
+    match args.format {
+        Format::Json => println!("{}", json(&parts)?),
+        Format::Table => parts.iter().for_each(print),
+    }
+    if parts.iter().any(|part| part.part.is_none()) {
+        bail!("a centre did not answer; its part is missing");
+    }
+    Ok(())
+}
+
+async fn ask(args: &Args) -> Result<Vec<Opened>> {
+    let client = Client::new(&args.node)?.sign_in(&args.login, &passphrase()?).await?;
+    let wishes = args.wants.iter();
+    let wishes = wishes
+        .map(|(centre, tags)| (centre.as_str(), tags.iter().map(String::as_str).collect()))
+        .collect();
+    let question = Question {
+        patient: args.patient.as_deref(),
+        wishes,
+        purpose: Some(&args.purpose),
+        reason: args.reason.as_deref(),
+    };
+    client.record(&question).await
+}
+
+fn passphrase() -> Result<Zeroizing<String>> {
+    if let Ok(given) = std::env::var(PASSPHRASE) {
+        return Ok(Zeroizing::new(given));
+    }
+    let asked = rpassword::prompt_password("Pass phrase: ");
+    Ok(Zeroizing::new(
+        asked.with_context(|| format!("could not ask for the pass phrase; set {PASSPHRASE}"))?,
+    ))
+}
+
+fn json(parts: &[Opened]) -> Result<String> {
+    let parts = parts.iter().map(|opened| {
+        let tables = opened.part.as_ref().map(|part| &part.tables);
+        serde_json::json!({ "centre": opened.centre, "answered": opened.part.is_some(), "tables": tables })
+    });
+    Ok(serde_json::to_string_pretty(&parts.collect::<Vec<_>>())?)
+}
+
+fn print(opened: &Opened) {
+    match &opened.part {
+        None => println!("{}: did not answer\n", opened.centre),
+        Some(Part { tables, .. }) if tables.is_empty() => {
+            println!("{}: nothing to show\n", opened.centre)
+        }
+        Some(part) => {
+            println!("{}", opened.centre);
+            part.tables.iter().for_each(print_table);
+        }
+    }
+}
+
+/// Values in columns as wide as their widest value, up to a limit.
+fn print_table(table: &PartTable) {
+    let cell = |value| match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(serde_json::Value::Null) | Err(_) => "–".to_owned(),
+        Ok(other) => other.to_string(),
+    };
+    let heads = table.columns.iter().map(|column| match &column.unit {
+        Some(unit) => format!("{} [{unit}]", column.name),
+        None => column.name.clone(),
+    });
+    let rows = table.rows.iter().map(|row| row.iter().map(cell).map(|text| short(&text)).collect());
+    let lines: Vec<Vec<String>> = std::iter::once(heads.collect()).chain(rows).collect();
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..table.columns.len()).map(width).collect();
+    println!("\n  {}", table.name);
+    for line in lines {
+        let cells = line.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
+        println!("    {}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    println!();
+}
+
+fn short(text: &str) -> String {
+    const MAX: usize = 40;
+    let clean: String =
+        text.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect();
+    if clean.chars().count() <= MAX {
+        clean
+    } else {
+        clean.chars().take(MAX - 1).chain(['…']).collect()
+    }
+}

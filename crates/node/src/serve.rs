@@ -1,0 +1,182 @@
+//! `aegle node`: opens everything, serves until told to stop.
+
+use crate::secrets::Secrets;
+use crate::settings::{Address, Settings};
+use aegle_centre::{Centre, Parts, PeerAddress, Peers, Store};
+use aegle_consensus::{Config, Consensus, End, Peer, Timing};
+use aegle_identity::{Identity, Issuer};
+use aegle_lake::Lake;
+use aegle_ledger::Genesis;
+use aegle_model::{Canonical, Timestamp};
+use aegle_web::{Limits, TlsListener};
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use std::net::ToSocketAddrs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Run one node until SIGTERM or Ctrl-C
+#[derive(Parser)]
+pub(crate) struct Args {
+    /// The node's configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// How long requests in flight may take after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let settings = Settings::load(&args.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve(&settings));
+    runtime.shutdown_timeout(DRAIN);
+    served
+}
+
+async fn serve(settings: &Settings) -> Result<()> {
+    let secrets = Secrets::load(&settings.secrets)?;
+    let genesis = load_genesis(&settings.genesis)?;
+    let api = listen(settings.api.listen).await?;
+    let peer = listen(settings.peer.listen).await?;
+    let consensus = start_ledger(settings, &secrets, &genesis)?;
+    let centre = open(settings, &secrets, genesis, &consensus)?;
+    centre.resume()?;
+    tokio::spawn(publish(centre.clone()));
+    let (stop, stopped) = watch::channel(false);
+    let peer = TlsListener::new(peer, &secrets.certificate()?, &centre.parts().genesis)?;
+    let mut limits = Limits::default();
+    if let Some(rate) = settings.api.requests_per_second {
+        (limits.per_second, limits.burst) = (rate, rate);
+    }
+    let router = aegle_web::api(centre.clone(), limits);
+    let serving_api = tokio::spawn(aegle_web::serve_api(api, router, told(stopped.clone())));
+    let serving_peers =
+        tokio::spawn(aegle_web::serve_peers(peer, aegle_web::peer(centre), told(stopped)));
+    info!("The node serves at http://{}", settings.api.listen);
+    let end = until_told(&consensus).await;
+    stop.send_replace(true);
+    for server in [serving_api, serving_peers] {
+        if tokio::time::timeout(DRAIN, server).await.is_err() {
+            warn!("Some requests did not end in time");
+        }
+    }
+    match end {
+        Some(End::Failed(reason)) => bail!("the consensus engine failed: {reason}"),
+        _ => {
+            consensus.stop().await;
+            Ok(())
+        }
+    }
+}
+
+/// Waits until the node is to stop.
+async fn told(mut stopped: watch::Receiver<bool>) {
+    // A dropped sender means the same.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Waits for a signal or for the engine's end.
+async fn until_told(consensus: &Consensus) -> Option<End> {
+    let mut terminate = signal(SignalKind::terminate()).expect("the process may handle SIGTERM");
+    tokio::select! {
+        end = consensus.ended() => Some(end),
+        _ = terminate.recv() => None,
+        _ = tokio::signal::ctrl_c() => None,
+    }
+}
+
+/// Reads a genesis file and checks it.
+pub(crate) fn load_genesis(path: &Path) -> Result<Genesis> {
+    let bytes = std::fs::read(path)
+        .with_context(|| format!("could not read the genesis `{}`", path.display()))?;
+    let genesis = Genesis::from_bytes(&bytes)?;
+    genesis.check()?;
+    Ok(genesis)
+}
+
+async fn listen(address: std::net::SocketAddr) -> Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("could not listen at {address}; is another node running?"))
+}
+
+fn start_ledger(settings: &Settings, secrets: &Secrets, genesis: &Genesis) -> Result<Consensus> {
+    let peers = settings.ledger.peers.iter().map(|peer| {
+        let key = member(genesis, peer)?.key;
+        Ok(Peer { key, address: peer.address.clone() })
+    });
+    let config = Config {
+        dir: settings.data.join("ledger"),
+        genesis: genesis.clone(),
+        key: secrets.node()?,
+        listen: settings.ledger.listen,
+        peers: peers.collect::<Result<_>>()?,
+        timing: Timing::default(),
+    };
+    Ok(aegle_consensus::start(config)?)
+}
+
+fn member<'a>(genesis: &'a Genesis, peer: &Address) -> Result<&'a aegle_ledger::Centre> {
+    let found = genesis.centres.iter().find(|centre| centre.code.as_str() == peer.centre);
+    found.with_context(|| format!("the centre `{}` is not in the genesis", peer.centre))
+}
+
+fn open(
+    settings: &Settings,
+    secrets: &Secrets,
+    genesis: Genesis,
+    consensus: &Consensus,
+) -> Result<Centre> {
+    let mut addresses = Vec::new();
+    for peer in &settings.peer.peers {
+        let resolved = peer.address.to_socket_addrs().ok().and_then(|mut found| found.next());
+        let address = resolved.with_context(|| format!("`{}` is no address", peer.address))?;
+        addresses.push(PeerAddress { centre: member(&genesis, peer)?.id, address });
+    }
+    let peers = Peers::new(&genesis, &secrets.certificate()?, &addresses)?;
+    let key = secrets.node()?;
+    let me = genesis.centre(aegle_ledger::Centre::id_of(&key.public()));
+    let me = me.context("this node's key is not in the genesis")?.clone();
+    Ok(Centre::new(Parts {
+        key,
+        seal: secrets.seal()?,
+        ledger: consensus.ledger(),
+        lake: Arc::new(open_lake(settings, secrets)?),
+        identity: Arc::new(open_identity(settings, secrets, &me)?),
+        peers,
+        store: Store::open(&settings.data.join("centre.db"))?,
+        genesis,
+    }))
+}
+
+pub(crate) fn open_lake(settings: &Settings, secrets: &Secrets) -> Result<Lake> {
+    Ok(Lake::open(&settings.data.join("lake"), &secrets.kek()?)?)
+}
+
+pub(crate) fn open_identity(
+    settings: &Settings,
+    secrets: &Secrets,
+    centre: &aegle_ledger::Centre,
+) -> Result<Identity> {
+    let issuer = Issuer { centre: centre.id, name: centre.code.to_string() };
+    Ok(Identity::open(&settings.data.join("users.db"), issuer, &secrets.tokens()?, now())?)
+}
+
+/// This machine's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Tries until the ledger has this centre's catalogue.
+async fn publish(centre: Centre) {
+    while let Err(error) = centre.publish_catalogue().await {
+        warn!(%error, "The catalogue is not on the ledger yet");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

@@ -1,0 +1,129 @@
+//! A node's configuration: one TOML file, checked once.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+/// What the file says. Relative paths start at the file's folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Where ledger, lake and users are kept.
+    pub(crate) data: PathBuf,
+    /// The network's genesis.
+    pub(crate) genesis: PathBuf,
+    /// The node's secrets.
+    pub(crate) secrets: PathBuf,
+    /// The ledger's sockets.
+    pub(crate) ledger: Ledger,
+    /// Calls between nodes.
+    pub(crate) peer: Peer,
+    /// The API for people.
+    pub(crate) api: Api,
+}
+
+/// Where the consensus engine listens, and where the other validators do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ledger {
+    pub(crate) listen: SocketAddr,
+    pub(crate) peers: Vec<Address>,
+}
+
+/// Where this node answers other nodes, and where they do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peer {
+    pub(crate) listen: SocketAddr,
+    pub(crate) peers: Vec<Address>,
+}
+
+/// Another centre's address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Address {
+    /// The centre's code.
+    pub(crate) centre: String,
+    /// `host:port`.
+    pub(crate) address: String,
+}
+
+/// Where people's programs ask.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Api {
+    pub(crate) listen: SocketAddr,
+    /// How many requests one address may make a second; a proxy in front needs many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) requests_per_second: Option<NonZeroU32>,
+}
+
+impl Settings {
+    /// Reads and checks the file.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let read = std::fs::read_to_string(path);
+        let text =
+            read.with_context(|| format!("could not read the configuration `{}`", path.display()))?;
+        let parsed: Result<Self, _> = toml::from_str(&text);
+        let mut settings = parsed
+            .with_context(|| format!("could not use the configuration `{}`", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for place in [&mut settings.data, &mut settings.genesis, &mut settings.secrets] {
+            *place = folder.join(&*place);
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<()> {
+        let listens = [self.ledger.listen, self.peer.listen, self.api.listen];
+        for (position, address) in listens.iter().enumerate() {
+            if address.port() != 0 && listens[..position].contains(address) {
+                bail!("two services listen at {address}; give each its own port");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        data = "data"
+        genesis = "../genesis"
+        secrets = "secrets.toml"
+        [ledger]
+        listen = "127.0.0.1:1"
+        peers = [{ centre = "ZMC", address = "127.0.0.1:9" }]
+        [peer]
+        listen = "127.0.0.1:2"
+        peers = []
+        [api]
+        listen = "127.0.0.1:3"
+    "#;
+
+    fn load(text: &str) -> Result<Settings> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("aegle.toml");
+        std::fs::write(&path, text)?;
+        Settings::load(&path)
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file() {
+        let settings = load(GOOD).unwrap();
+        assert!(settings.data.is_absolute() && settings.data.ends_with("data"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let shared = load(&GOOD.replace("127.0.0.1:3", "127.0.0.1:2")).unwrap_err();
+        assert!(shared.to_string().contains("two services listen at 127.0.0.1:2"));
+        let unknown = load(&GOOD.replace("[api]", "[portal]")).unwrap_err();
+        assert!(format!("{unknown:#}").contains("portal"));
+    }
+}

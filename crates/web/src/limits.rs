@@ -1,0 +1,196 @@
+//! What a client may use of this node: requests per second, bytes, time, a place among the requests
+//! that are worked on.
+
+use crate::metrics::{self, Metrics};
+use crate::problem::{self, Problem};
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tracing::Instrument;
+
+/// How much the API lets its clients do.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests per second of one address.
+    pub per_second: NonZeroU32,
+    /// Requests that one address may send at once before that counts.
+    pub burst: NonZeroU32,
+    /// Requests that are worked on at once; more are turned away.
+    pub in_flight: usize,
+    /// The largest body, in bytes.
+    pub body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub arrive_within: Duration,
+    /// How long a client waits for an answer.
+    pub answer_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_second: const { NonZeroU32::new(200).expect("200 is not 0") },
+            burst: const { NonZeroU32::new(1_000).expect("1000 is not 0") },
+            in_flight: 512,
+            body_bytes: 256 * 1024,
+            arrive_within: Duration::from_secs(10),
+            answer_within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The most addresses that are remembered between two cleanings.
+const ADDRESSES_MAX: usize = 50_000;
+
+/// The limits with what is in use of them.
+pub(crate) struct Gate {
+    limits: Limits,
+    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    places: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let quota = Quota::per_second(limits.per_second).allow_burst(limits.burst);
+        let places = Arc::new(Semaphore::new(limits.in_flight));
+        Self { addresses: RateLimiter::keyed(quota), limits, places }
+    }
+
+    /// How many requests are worked on.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.limits.in_flight - self.places.available_permits()
+    }
+
+    /// Counts a request of this address.
+    fn count(&self, address: IpAddr) -> Result<(), Problem> {
+        if self.addresses.len() > ADDRESSES_MAX {
+            self.addresses.retain_recent();
+            self.addresses.shrink_to_fit();
+        }
+        self.addresses.check_key(&network(address)).map_err(|until| {
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            Problem::too_many(wait.as_secs() + 1, "too many requests from this address; wait a little")
+        })
+    }
+}
+
+/// One household or machine: an IPv4 address, or an IPv6 network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & u128::MAX << 64))
+        }
+    }
+}
+
+/// Lets a request through when its address and the node have room for it.
+pub(crate) async fn admit(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    gate.count(address.ip())?;
+    work(State(gate), request, next).await
+}
+
+/// Works a request off when there is room for it, in the time there is.
+pub(crate) async fn work(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Result<Response, Problem> {
+    let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else {
+        return Err(Problem::unavailable("api", "too many requests at once; wait a little"));
+    };
+    let request = whole(request, &gate.limits).await?;
+    // In a task of its own: what a client has begun ends in order, also when the client leaves or
+    // the work panics.
+    let work = async move {
+        let response = next.run(request).await;
+        drop(place);
+        response
+    };
+    let worked = tokio::spawn(work.in_current_span());
+    let answer = tokio::time::timeout(gate.limits.answer_within, worked).await;
+    match answer {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(_)) => Err(Problem::crashed()),
+        Err(_) => Err(Problem::unavailable("api", "no answer in time; look whether it was done, then try again")),
+    }
+}
+
+/// The request with its whole body.
+async fn whole(request: Request, limits: &Limits) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
+    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: u64| length > limits.body_bytes as u64) {
+        return Err(Problem::too_large(limits.body_bytes));
+    }
+    let read = tokio::time::timeout(limits.arrive_within, to_bytes(body, limits.body_bytes)).await;
+    match read {
+        Ok(Ok(bytes)) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Ok(Err(error)) if too_long(&error) => Err(Problem::too_large(limits.body_bytes)),
+        Ok(Err(_)) | Err(_) => Err(Problem::slow()),
+    }
+}
+
+fn too_long(error: &axum::Error) -> bool {
+    let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
+    causes.into_iter().any(|error| error.is::<http_body_util::LengthLimitError>())
+}
+
+/// Measures a request, gives errors their shape and every answer its headers. What is recorded
+/// names the route's template, never a path, a body, a token or a person.
+pub(crate) async fn observe(
+    State(metrics): State<Option<Arc<Metrics>>>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let method = metrics::name(request.method());
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let span = tracing::info_span!("request", method, route);
+    let mut response = problem::complete(next.run(request).instrument(span.clone()).await);
+    harden(&mut response);
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    if let Some(metrics) = metrics {
+        metrics.answered(method, route, status, took);
+    }
+    let took_ms = took.as_secs_f64() * 1_000.0;
+    span.in_scope(|| tracing::info!(status, took_ms, "Answered `{method} {route}` with {status}"));
+    response
+}
+
+/// Nothing is cached, guessed, framed or run.
+fn harden(response: &mut Response) {
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_cannot_be_changed_within_its_network() {
+        let same = |a: &str, b: &str| network(a.parse().unwrap()) == network(b.parse().unwrap());
+        assert!(same("2001:db8:1:2::3", "2001:db8:1:2:ffff::4"));
+        assert!(!same("2001:db8:1:2::3", "2001:db8:1:3::3"));
+        assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
+        assert!(!same("192.0.2.1", "192.0.2.2"));
+    }
+}

@@ -1,0 +1,58 @@
+//! What other centres ask of this one: decide, hand out a part, take an offer, be there.
+//!
+//! Bodies are canonical bytes. Who calls is known from the certificate of the connection, never
+//! from the message.
+
+use crate::border::blocking;
+use crate::limits::{self, Gate, Limits};
+use crate::metrics::Metrics;
+use crate::problem::Answer;
+use crate::tls_listener::Member;
+use aegle_centre::Centre;
+use aegle_model::Canonical;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Router, middleware};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The calls between nodes. [`serve_peers`](crate::serve_peers) serves them; whatever else does
+/// brings `ConnectInfo<Member>`.
+pub fn peer(centre: Centre) -> Router {
+    let limits = Limits {
+        in_flight: 256,
+        body_bytes: 1024 * 1024,
+        arrive_within: Duration::from_secs(5),
+        answer_within: Duration::from_secs(20),
+        ..Limits::default()
+    };
+    Router::new()
+        .route("/guard", post(guard))
+        .route("/part", post(part))
+        .route("/offer", post(offer))
+        .route("/ping", post(ping))
+        .layer(middleware::from_fn_with_state(Arc::new(Gate::new(limits)), limits::work))
+        .layer(middleware::from_fn_with_state(None::<Arc<Metrics>>, limits::observe))
+        .with_state(centre)
+}
+
+type Caller = ConnectInfo<Member>;
+
+async fn guard(State(centre): State<Centre>, ConnectInfo(from): Caller, message: Bytes) -> Answer<Vec<u8>> {
+    Ok(centre.guard(from.centre, &message).await?.to_bytes())
+}
+
+async fn part(State(centre): State<Centre>, ConnectInfo(from): Caller, message: Bytes) -> Answer<Vec<u8>> {
+    Ok(centre.hand_out(from.centre, &message).await?)
+}
+
+async fn offer(State(centre): State<Centre>, ConnectInfo(from): Caller, message: Bytes) -> Answer<StatusCode> {
+    blocking(move || centre.receive_offer(from.centre, &message)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn ping(_: Caller) -> StatusCode {
+    StatusCode::NO_CONTENT
+}
