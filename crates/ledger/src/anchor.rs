@@ -40,7 +40,8 @@ impl Anchor {
         }
         let mut last = &self.header;
         for next in &self.links {
-            let follows = next.parent == last.digest() && next.height == last.height + 1;
+            let follows =
+                next.parent == last.digest() && last.height.checked_add(1) == Some(next.height);
             if !follows || self.links.len() > LINKS_MAX {
                 return Err(AnchorError::Chain);
             }

@@ -60,9 +60,9 @@ fn root(hashes: &[Hash]) -> Hash {
     }
 }
 
-/// The largest power of two below `size`.
+/// The largest power of two below `size`, which is at least 2.
 fn split(size: usize) -> usize {
-    size.next_power_of_two() / 2
+    1 << (size - 1).ilog2()
 }
 
 fn siblings(hashes: &[Hash], index: usize, path: &mut Vec<Hash>) {
@@ -91,7 +91,7 @@ fn climb<'a>(
         return Some(leaf);
     }
     let sibling = path.next()?;
-    let middle = size.next_power_of_two() / 2;
+    let middle = 1 << (size - 1).ilog2();
     if index < middle {
         Some(node_hash(&climb(index, middle, leaf, path)?, sibling))
     } else {
@@ -129,5 +129,19 @@ mod tests {
                 assert_ne!(long.root(&leaves[index]), Some(merkle_root(&leaves)));
             }
         }
+    }
+
+    #[test]
+    fn a_tree_of_any_claimed_size_has_a_root_or_none() {
+        for (size, siblings) in [(u32::MAX, 32), ((1 << 31) + 1, 32), (1 << 31, 31), (1, 0)] {
+            let proof = |count| InclusionProof { index: 0, size, path: vec![Hash::ZERO; count] };
+            assert!(proof(siblings).root(b"leaf").is_some());
+            assert_eq!(proof(siblings + 1).root(b"leaf"), None);
+        }
+        let last = InclusionProof { index: u32::MAX - 1, size: u32::MAX, path: Vec::new() };
+        assert_eq!(last.root(b"leaf"), None);
+        // No proof makes the verifier climb higher than the tree.
+        let high = InclusionProof { index: 0, size: u32::MAX, path: vec![Hash::ZERO; 1 << 20] };
+        assert_eq!(high.root(b"leaf"), None);
     }
 }
