@@ -1,8 +1,8 @@
 //! Where wire values become checked ones and back: codes of centres, times, base 64.
 
 use crate::problem::{Answer, Problem};
-use aegle_model::{CentreId, Timestamp};
 use aegle_ledger::Genesis;
+use aegle_model::{CentreId, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,7 +29,8 @@ pub(crate) fn time(time: Timestamp) -> String {
 
 /// An instant in RFC 3339, from 1970 on.
 pub(crate) fn instant(text: &str, field: &str) -> Answer<Timestamp> {
-    let wrong = || Problem::malformed(field, "a time is written like `2026-11-22T12:00:00Z`, from 1970 on");
+    let wrong =
+        || Problem::malformed(field, "a time is written like `2026-11-22T12:00:00Z`, from 1970 on");
     let time: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
     u64::try_from(time.as_millisecond()).map(Timestamp).map_err(|_| wrong())
 }
@@ -42,7 +43,8 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 /// Exactly `N` bytes in base 64.
 pub(crate) fn bytes<const N: usize>(text: &str, field: &str) -> Answer<[u8; N]> {
     let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| Problem::malformed(field, format_args!("{N} bytes in base 64 are expected")))
+    bytes
+        .ok_or_else(|| Problem::malformed(field, format_args!("{N} bytes in base 64 are expected")))
 }
 
 /// This node's clock.
@@ -52,7 +54,9 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// Runs blocking work away from the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Answer<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Problem::failed(&error))
 }
 

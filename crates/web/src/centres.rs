@@ -1,6 +1,5 @@
 //! The centres of the network with their public catalogues.
 
-use crate::border;
 use crate::problem::{Answer, Problem};
 use crate::signed::Signed;
 use aegle_centre::Centre;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
 /// How long a centre may take to say that it is there.
-const PING_WITHIN: Duration = Duration::from_millis(1_000);
+const PING_WITHIN: Duration = Duration::from_secs(1);
 
 /// What to say of the centres.
 #[derive(Deserialize, IntoParams)]
@@ -93,7 +92,8 @@ async fn answers(centre: &Centre, member: CentreId) -> bool {
 
 impl From<Vocabulary> for Catalogue {
     fn from(vocabulary: Vocabulary) -> Self {
-        let tags = vocabulary.tags.into_iter().map(|tag| Tag { name: tag.name, labels: tag.labels });
+        let tags =
+            vocabulary.tags.into_iter().map(|tag| Tag { name: tag.name, labels: tag.labels });
         let cells = vocabulary.cells.into_iter().map(|cell| cell.tags.into_keys().collect());
         Self { version: vocabulary.version, tags: tags.collect(), cells: cells.collect() }
     }

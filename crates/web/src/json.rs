@@ -31,7 +31,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let place = error.path().to_string();
-        Problem::malformed(if place == "." { "body".to_owned() } else { place }, said(error.inner()))
+        Problem::malformed(
+            if place == "." { "body".to_owned() } else { place },
+            said(error.inner()),
+        )
     })?;
     json.end().map_err(|error| Problem::malformed("body", said(&error)))?;
     Ok(value)

@@ -77,7 +77,10 @@ impl Gate {
         }
         self.addresses.check_key(&network(address)).map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
-            Problem::too_many(wait.as_secs() + 1, "too many requests from this address; wait a little")
+            Problem::too_many(
+                wait.as_secs() + 1,
+                "too many requests from this address; wait a little",
+            )
         })
     }
 }
@@ -86,9 +89,7 @@ impl Gate {
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & u128::MAX << 64))
-        }
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & u128::MAX << 64)),
     }
 }
 
@@ -104,7 +105,11 @@ pub(crate) async fn admit(
 }
 
 /// Works a request off when there is room for it, in the time there is.
-pub(crate) async fn work(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Result<Response, Problem> {
+pub(crate) async fn work(
+    State(gate): State<Arc<Gate>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else {
         return Err(Problem::unavailable("api", "too many requests at once; wait a little"));
     };
@@ -121,14 +126,20 @@ pub(crate) async fn work(State(gate): State<Arc<Gate>>, request: Request, next: 
     match answer {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(_)) => Err(Problem::crashed()),
-        Err(_) => Err(Problem::unavailable("api", "no answer in time; look whether it was done, then try again")),
+        Err(_) => Err(Problem::unavailable(
+            "api",
+            "no answer in time; look whether it was done, then try again",
+        )),
     }
 }
 
 /// The request with its whole body.
 async fn whole(request: Request, limits: &Limits) -> Result<Request, Problem> {
     let (parts, body) = request.into_parts();
-    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared = parts
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > limits.body_bytes as u64) {
         return Err(Problem::too_large(limits.body_bytes));
     }
@@ -141,8 +152,8 @@ async fn whole(request: Request, limits: &Limits) -> Result<Request, Problem> {
 }
 
 fn too_long(error: &axum::Error) -> bool {
-    let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
-    causes.into_iter().any(|error| error.is::<http_body_util::LengthLimitError>())
+    let cause = std::error::Error::source(error);
+    cause.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
 }
 
 /// Measures a request, gives errors their shape and every answer its headers. What is recorded

@@ -63,10 +63,16 @@ pub(crate) struct LinkCreated {
     (status = 200, description = "the linked centres", body = Vec<LinkedCentre>),
     (status = 403, description = "only a patient has links", body = Problem),
 ))]
-pub(crate) async fn list(State(centre): State<Centre>, By(caller): By) -> Answer<axum::Json<Vec<LinkedCentre>>> {
+pub(crate) async fn list(
+    State(centre): State<Centre>,
+    By(caller): By,
+) -> Answer<axum::Json<Vec<LinkedCentre>>> {
     let genesis = &centre.parts().genesis;
     let links = centre.links(&caller).await?.into_iter();
-    let links = links.map(|Linked { centre, speaks }| LinkedCentre { centre: border::code(genesis, centre), speaks });
+    let links = links.map(|Linked { centre, speaks }| LinkedCentre {
+        centre: border::code(genesis, centre),
+        speaks,
+    });
     Ok(axum::Json(links.collect()))
 }
 
@@ -92,7 +98,10 @@ pub(crate) async fn offer(
     (status = 200, description = "the offers, oldest first", body = Vec<LinkOffer>),
     (status = 403, description = "only an administrator sees offers", body = Problem),
 ))]
-pub(crate) async fn offers(State(centre): State<Centre>, By(caller): By) -> Answer<axum::Json<Vec<LinkOffer>>> {
+pub(crate) async fn offers(
+    State(centre): State<Centre>,
+    By(caller): By,
+) -> Answer<axum::Json<Vec<LinkOffer>>> {
     let asked = centre.clone();
     let offers = border::blocking(move || asked.offers(&caller)).await??;
     let genesis = &centre.parts().genesis;
@@ -136,7 +145,9 @@ fn new_login(
 ) -> Answer<Option<NewLogin>> {
     match (login, name, passphrase) {
         (None, None, None) => Ok(None),
-        (Some(login), Some(name), Some(passphrase)) => Ok(Some(NewLogin { login, name, passphrase })),
+        (Some(login), Some(name), Some(passphrase)) => {
+            Ok(Some(NewLogin { login, name, passphrase }))
+        }
         _ => Err(Problem::malformed("login", "a login needs `login`, `name` and `passphrase`")),
     }
 }

@@ -216,8 +216,14 @@ impl Event {
             Seen::Asked { request, requester, opened, granted } => Self::Asked(Asked {
                 request: request.to_string(),
                 centre: border::code(genesis, requester),
-                decision: if granted.iter().any(|(_, granted, _)| *granted > 0) { "permit" } else { "deny" },
-                emergency: opened.as_ref().is_some_and(|opened| opened.purpose == aegle_access::Purpose::Emergency),
+                decision: if granted.iter().any(|(_, granted, _)| *granted > 0) {
+                    "permit"
+                } else {
+                    "deny"
+                },
+                emergency: opened
+                    .as_ref()
+                    .is_some_and(|opened| opened.purpose == aegle_access::Purpose::Emergency),
                 cells: granted.into_iter().map(|cells| CellCount::new(cells, genesis)).collect(),
                 opened: opened.map(|opened| Opened::new(*opened, genesis)),
             }),
@@ -244,7 +250,8 @@ impl Opened {
                 Who::Professional { centre: border::code(genesis, centre), id, departments }
             }
         };
-        let wishes = opened.wishes.into_iter().map(|wish| (border::code(genesis, wish.centre), wish.tags));
+        let wishes =
+            opened.wishes.into_iter().map(|wish| (border::code(genesis, wish.centre), wish.tags));
         Self {
             requester,
             purpose: opened.purpose.into(),
@@ -258,9 +265,12 @@ impl Opened {
 impl DeliveredPart {
     fn new(PartDelivery { centre, result }: PartDelivery, genesis: &Genesis) -> Self {
         let result = match result {
-            Ok(Delivered { content, rows, columns, steps }) => {
-                DeliveredResult::Delivered { content: content.to_string(), rows, columns, steps: named(&steps) }
-            }
+            Ok(Delivered { content, rows, columns, steps }) => DeliveredResult::Delivered {
+                content: content.to_string(),
+                rows,
+                columns,
+                steps: named(&steps),
+            },
             Err(missing) => DeliveredResult::Missing { why: why(missing) },
         };
         Self { centre: border::code(genesis, centre), result }
@@ -275,7 +285,11 @@ fn named(steps: &Bits) -> Vec<&'static str> {
         (Step::Delivered, "delivered"),
         (Step::Cleaned, "cleaned"),
     ];
-    known.into_iter().filter(|(step, _)| steps.contains(*step as usize)).map(|(_, name)| name).collect()
+    known
+        .into_iter()
+        .filter(|(step, _)| steps.contains(*step as usize))
+        .map(|(_, name)| name)
+        .collect()
 }
 
 fn why(missing: Missing) -> &'static str {

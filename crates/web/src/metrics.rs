@@ -55,7 +55,9 @@ impl Metrics {
     /// A request was answered.
     pub(crate) fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
         let route = route.to_owned();
-        self.durations.get_or_create(&Route { method, route: route.clone() }).observe(took.as_secs_f64());
+        self.durations
+            .get_or_create(&Route { method, route: route.clone() })
+            .observe(took.as_secs_f64());
         self.requests.get_or_create(&Request { method, route, status }).inc();
     }
 

@@ -1,4 +1,4 @@
-//! The description of the API: `/openapi.json` (OpenAPI 3.1) for machines, `/docs` for people. The
+//! The description of the API: `/openapi.json` (`OpenAPI` 3.1) for machines, `/docs` for people. The
 //! page is made from the document and needs nothing else: no script, no other server.
 
 use crate::{App, border};
@@ -10,7 +10,9 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{
+    ComponentsBuilder, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
+};
 
 /// What stands before the routes.
 pub(crate) fn head() -> OpenApi {
@@ -37,7 +39,9 @@ pub(crate) fn routes(document: &OpenApi) -> Router<App> {
         "default-src 'none'; style-src 'sha256-{}'; frame-ancestors 'none'",
         border::base64(Hash::sha256(&[STYLE.as_bytes()]).as_bytes())
     );
-    let page = move || async move { ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response() };
+    let page = move || async move {
+        ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
+    };
     Router::new()
         .route("/openapi.json", get(move || async move { axum::Json(document) }))
         .route("/docs", get(page))
@@ -104,7 +108,8 @@ impl<'a> Page<'a> {
     fn new(document: &'a Value) -> Self {
         let paths = entries(&document["paths"]);
         let operations = paths.flat_map(|(path, item)| {
-            let of_path = METHODS.into_iter().filter_map(move |method| Some((method, item.get(method)?)));
+            let of_path =
+                METHODS.into_iter().filter_map(move |method| Some((method, item.get(method)?)));
             of_path.map(move |(method, operation)| Operation::new(method, path, operation))
         });
         let schemas = entries(&document["components"]["schemas"]);
@@ -131,7 +136,9 @@ impl<'a> Operation<'a> {
             path,
             summary: text(&operation["summary"]),
             token: operation.get("security").is_some(),
-            parameters: parameters.map(|field| Field::new(text(&field["name"]), &field["schema"], field)).collect(),
+            parameters: parameters
+                .map(|field| Field::new(text(&field["name"]), &field["schema"], field))
+                .collect(),
             body: operation.get("requestBody").and_then(body),
             answers: answers.collect(),
         }
@@ -144,8 +151,9 @@ impl<'a> Schema<'a> {
             let names = schema["required"].as_array().into_iter().flatten();
             names.into_iter().any(|name| name == field)
         };
-        let fields = entries(&schema["properties"]).map(|(field, kind)| {
-            Field { required: required(field), ..Field::new(field, kind, kind) }
+        let fields = entries(&schema["properties"]).map(|(field, kind)| Field {
+            required: required(field),
+            ..Field::new(field, kind, kind)
         });
         let fields: Vec<_> = fields.collect();
         let plain = !fields.is_empty();
@@ -167,7 +175,8 @@ impl Kind {
             let name = schema["$ref"].as_str()?.rsplit('/').next()?;
             Some(name.to_owned())
         };
-        let of_choice = || schema["oneOf"].as_array().and_then(|choice| choice.iter().find_map(named));
+        let of_choice =
+            || schema["oneOf"].as_array().and_then(|choice| choice.iter().find_map(named));
         if let Some(name) = named(schema).or_else(of_choice) {
             return Self { before: "", schema: Some(name), text: String::new() };
         }
@@ -182,7 +191,9 @@ impl Kind {
 fn plain(schema: &Value) -> String {
     let kind = match &schema["type"] {
         Value::String(kind) => kind.clone(),
-        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+        Value::Array(kinds) => {
+            kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ")
+        }
         _ => "any".to_owned(),
     };
     match (kind.starts_with("array"), schema["format"].as_str()) {
@@ -206,7 +217,7 @@ fn body(of: &Value) -> Option<Kind> {
     let (media_type, content) = entries(of.get("content")?).next()?;
     let mut kind = Kind::of(&content["schema"]);
     if media_type.starts_with("text/") || media_type.contains("openmetrics") {
-        kind.text = media_type.to_owned();
+        media_type.clone_into(&mut kind.text);
     }
     Some(kind)
 }

@@ -40,15 +40,27 @@ pub fn peer(centre: Centre) -> Router {
 
 type Caller = ConnectInfo<Member>;
 
-async fn guard(State(centre): State<Centre>, ConnectInfo(from): Caller, message: Bytes) -> Answer<Vec<u8>> {
+async fn guard(
+    State(centre): State<Centre>,
+    ConnectInfo(from): Caller,
+    message: Bytes,
+) -> Answer<Vec<u8>> {
     Ok(centre.guard(from.centre, &message).await?.to_bytes())
 }
 
-async fn part(State(centre): State<Centre>, ConnectInfo(from): Caller, message: Bytes) -> Answer<Vec<u8>> {
+async fn part(
+    State(centre): State<Centre>,
+    ConnectInfo(from): Caller,
+    message: Bytes,
+) -> Answer<Vec<u8>> {
     Ok(centre.hand_out(from.centre, &message).await?)
 }
 
-async fn offer(State(centre): State<Centre>, ConnectInfo(from): Caller, message: Bytes) -> Answer<StatusCode> {
+async fn offer(
+    State(centre): State<Centre>,
+    ConnectInfo(from): Caller,
+    message: Bytes,
+) -> Answer<StatusCode> {
     blocking(move || centre.receive_offer(from.centre, &message)).await??;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -31,13 +31,21 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     /// Where in the request the fault lies.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<String>,
+    #[schema(value_type = Option<String>)]
+    field: Option<Box<str>>,
     /// The part that is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<&'static str>,
     /// A header that belongs to the answer.
     #[serde(skip)]
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Header>,
+}
+
+/// A header that belongs to a problem.
+#[derive(Debug)]
+enum Header {
+    Challenge(&'static str),
+    RetryAfter(u64),
 }
 
 /// Status, type and title of every kind of problem.
@@ -67,14 +75,17 @@ impl Problem {
 
     /// Nobody is signed in, or not any more.
     pub(crate) fn unauthenticated(detail: &'static str, challenge: &'static str) -> Self {
-        let header = (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        Self { header: Some(header), ..Self::new(StatusCode::UNAUTHORIZED, detail) }
+        let header = Some(Header::Challenge(challenge));
+        Self { header, ..Self::new(StatusCode::UNAUTHORIZED, detail) }
     }
 
     /// A value of the request is wrong.
     pub(crate) fn malformed(field: impl Into<String>, why: impl std::fmt::Display) -> Self {
         let (field, detail) = (field.into(), why.to_string());
-        Self { field: Some(field), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+        Self {
+            field: Some(field.into_boxed_str()),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+        }
     }
 
     /// The body has another type than JSON.
@@ -122,7 +133,7 @@ impl Problem {
     }
 
     fn retry_after(self, seconds: u64) -> Self {
-        Self { header: Some((header::RETRY_AFTER, seconds.into())), ..self }
+        Self { header: Some(Header::RetryAfter(seconds)), ..self }
     }
 
     /// What a bare status means.
@@ -131,11 +142,24 @@ impl Problem {
             StatusCode::BAD_REQUEST => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "the path or the query cannot be read")
             }
-            StatusCode::NOT_FOUND => Self::new(status, "there is nothing under this path; see `/docs`"),
+            StatusCode::NOT_FOUND => {
+                Self::new(status, "there is nothing under this path; see `/docs`")
+            }
             StatusCode::METHOD_NOT_ALLOWED => {
                 Self::new(status, "the path has other methods; the header `allow` names them")
             }
             other => Self::new(other, other.canonical_reason().unwrap_or("the request failed")),
+        }
+    }
+}
+
+impl Header {
+    fn line(self) -> (HeaderName, HeaderValue) {
+        match self {
+            Self::Challenge(challenge) => {
+                (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+            }
+            Self::RetryAfter(seconds) => (header::RETRY_AFTER, seconds.into()),
         }
     }
 }
@@ -165,7 +189,8 @@ impl IntoResponse for Problem {
         let media_type = [(header::CONTENT_TYPE, MEDIA_TYPE)];
         let mut response = (status, media_type, Json(&self)).into_response();
         response.extensions_mut().insert(Complete);
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = header.line();
             response.headers_mut().insert(name, value);
         }
         response

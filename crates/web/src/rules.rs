@@ -168,11 +168,13 @@ pub(crate) struct PreviewedCell {
     (status = 200, description = "the rules, oldest first", body = Vec<KnownRule>),
     (status = 403, description = "only a patient has rules", body = Problem),
 ))]
-pub(crate) async fn list(State(centre): State<Centre>, By(caller): By) -> Answer<axum::Json<Vec<KnownRule>>> {
+pub(crate) async fn list(
+    State(centre): State<Centre>,
+    By(caller): By,
+) -> Answer<axum::Json<Vec<KnownRule>>> {
     let genesis = &centre.parts().genesis;
-    let rules = centre.rules(&caller).await?.into_iter().map(|GrantedRule { id, rule }| KnownRule {
-        id: id.to_string(),
-        rule: rule.map(|rule| Rule::shown(&rule, genesis)),
+    let rules = centre.rules(&caller).await?.into_iter().map(|GrantedRule { id, rule }| {
+        KnownRule { id: id.to_string(), rule: rule.map(|rule| Rule::shown(&rule, genesis)) }
     });
     Ok(axum::Json(rules.collect()))
 }
@@ -228,7 +230,8 @@ pub(crate) async fn preview(
     let extra = request.rule.map(|rule| rule.checked(genesis)).transpose()?;
     let PreviewRequester { centre: employer, professional, departments } = request.requester;
     let employer = border::centre(genesis, &employer, "requester.centre")?;
-    let requester = model::Requester::Professional { centre: employer, id: professional, departments };
+    let requester =
+        model::Requester::Professional { centre: employer, id: professional, departments };
     let parts = centre.preview(&caller, (requester, request.purpose.into()), extra).await?;
     let shown = parts.into_iter().map(|PreviewPart { centre, cells }| PreviewedCentre {
         centre: border::code(genesis, centre),
@@ -242,7 +245,9 @@ impl Rule {
         let scoped = |(place, ScopedTag { centre, tag }): (usize, ScopedTag)| {
             Ok((border::centre(genesis, &centre, &format!("scope[{place}].centre"))?, tag))
         };
-        let end = |text: Option<String>, field| text.map(|text| border::instant(&text, field)).transpose();
+        let end = |text: Option<String>, field| {
+            text.map(|text| border::instant(&text, field)).transpose()
+        };
         let (from, until) = (end(self.from, "from")?, end(self.until, "until")?);
         Ok(RuleDraft {
             effect: self.effect.into(),
@@ -274,9 +279,15 @@ impl Grantee {
     fn checked(self, genesis: &Genesis) -> Answer<model::Grantee> {
         let named = |code: &str| border::centre(genesis, code, "grantee.centre");
         Ok(match self {
-            Self::Professional { centre, id } => model::Grantee::Professional { centre: named(&centre)?, id },
-            Self::Department { centre, id } => model::Grantee::Department { centre: named(&centre)?, id },
-            Self::Organisation { centre } => model::Grantee::Organisation { centre: named(&centre)? },
+            Self::Professional { centre, id } => {
+                model::Grantee::Professional { centre: named(&centre)?, id }
+            }
+            Self::Department { centre, id } => {
+                model::Grantee::Department { centre: named(&centre)?, id }
+            }
+            Self::Organisation { centre } => {
+                model::Grantee::Organisation { centre: named(&centre)? }
+            }
         })
     }
 
@@ -298,7 +309,8 @@ impl Grantee {
 impl From<PreviewCell> for PreviewedCell {
     fn from(PreviewCell { cell, why }: PreviewCell) -> Self {
         let named = |ids: Vec<Option<RuleId>>| {
-            let names = ids.into_iter().map(|id| id.map_or("draft".to_owned(), |id| id.to_string()));
+            let names =
+                ids.into_iter().map(|id| id.map_or("draft".to_owned(), |id| id.to_string()));
             names.collect()
         };
         Self {

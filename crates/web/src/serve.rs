@@ -40,7 +40,11 @@ pub async fn serve_api(socket: TcpListener, router: Router, stop: impl Future<Ou
 }
 
 /// Serves [`peer`](crate::peer) over mutual TLS, HTTP/2 or 1.1, until `stop`.
-pub async fn serve_peers(listener: TlsListener, router: Router, stop: impl Future<Output = ()> + Send) {
+pub async fn serve_peers(
+    listener: TlsListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send,
+) {
     serve(listener, builder(), router, stop).await;
 }
 
@@ -79,7 +83,8 @@ async fn serve<L: Listener<Addr = A>, A: Clone + Send + Sync + 'static>(
             request
         });
         let service = TowerToHyperService::new(router);
-        let connection = ends.watch(builder.serve_connection(TokioIo::new(io), service).into_owned());
+        let connection =
+            ends.watch(builder.serve_connection(TokioIo::new(io), service).into_owned());
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "A connection broke");

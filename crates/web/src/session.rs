@@ -92,7 +92,10 @@ pub(crate) async fn sign_in(
     (status = 204, description = "signed out"),
     (status = 401, description = "not signed in", body = Problem),
 ))]
-pub(crate) async fn sign_out(State(centre): State<Centre>, Signed(session): Signed) -> Answer<StatusCode> {
+pub(crate) async fn sign_out(
+    State(centre): State<Centre>,
+    Signed(session): Signed,
+) -> Answer<StatusCode> {
     let identity = Arc::clone(&centre.parts().identity);
     let out = blocking(move || identity.sign_out(&session, now())).await?;
     out.map_err(|error| Problem::failed(&error))?;
@@ -127,7 +130,9 @@ fn refused(error: SignInError) -> Problem {
         SignInError::Refused => {
             Problem::unauthenticated("login or pass phrase is wrong", "Bearer realm=\"aegle\"")
         }
-        SignInError::Throttled { retry_after_s } => Problem::too_many(retry_after_s, error.to_string()),
+        SignInError::Throttled { retry_after_s } => {
+            Problem::too_many(retry_after_s, error.to_string())
+        }
         SignInError::Busy => Problem::unavailable("identity", error.to_string()),
         SignInError::Store(error) => Problem::failed(&error),
     }

@@ -26,14 +26,18 @@ where
             let detail = "send `authorization: Bearer` with the token of `/api/v1/session`";
             Problem::unauthenticated(detail, "Bearer realm=\"aegle\"")
         })?;
-        let (token, identity) = (token.to_owned(), Arc::clone(&Centre::from_ref(state).parts().identity));
+        let (token, identity) =
+            (token.to_owned(), Arc::clone(&Centre::from_ref(state).parts().identity));
         match blocking(move || identity.verify(&token, now())).await? {
             Ok(session) => Ok(Self(session)),
             Err(TokenError::Store(error)) => Err(Problem::failed(&error)),
             Err(error) => {
                 tracing::debug!(%error, "A token was refused");
                 let challenge = "Bearer realm=\"aegle\", error=\"invalid_token\"";
-                Err(Problem::unauthenticated("the token is not good (any more); sign in again", challenge))
+                Err(Problem::unauthenticated(
+                    "the token is not good (any more); sign in again",
+                    challenge,
+                ))
             }
         }
     }
@@ -49,7 +53,9 @@ where
         let Signed(session) = Signed::from_request_parts(parts, state).await?;
         let caller = match session.role {
             Role::Patient { patient: Some(patient) } => Caller::Patient(patient),
-            Role::Patient { patient: None } => return Err(Problem::conflict("your enrolment is not finished; ask again later")),
+            Role::Patient { patient: None } => {
+                return Err(Problem::conflict("your enrolment is not finished; ask again later"));
+            }
             Role::Professional { id, departments } => Caller::Professional { id, departments },
             Role::Administrator => Caller::Administrator,
             Role::Auditor => Caller::Auditor,

@@ -72,13 +72,15 @@ pub(crate) struct Numbered {
     (status = 200, description = "the staff, by number", body = Vec<StaffMember>),
     (status = 401, description = "not signed in", body = Problem),
 ))]
-pub(crate) async fn list(State(centre): State<Centre>, _: Signed) -> Answer<axum::Json<Vec<StaffMember>>> {
+pub(crate) async fn list(
+    State(centre): State<Centre>,
+    _: Signed,
+) -> Answer<axum::Json<Vec<StaffMember>>> {
     let identity = Arc::clone(&centre.parts().identity);
-    let staff = blocking(move || identity.staff()).await?.map_err(|error| Problem::failed(&error))?;
-    let staff = staff.into_iter().map(|identity::StaffMember { id, name, departments }| StaffMember {
-        id,
-        name,
-        departments,
+    let staff =
+        blocking(move || identity.staff()).await?.map_err(|error| Problem::failed(&error))?;
+    let staff = staff.into_iter().map(|identity::StaffMember { id, name, departments }| {
+        StaffMember { id, name, departments }
     });
     Ok(axum::Json(staff.collect()))
 }
@@ -88,10 +90,15 @@ pub(crate) async fn list(State(centre): State<Centre>, _: Signed) -> Answer<axum
     (status = 200, description = "the departments, by number", body = Vec<Department>),
     (status = 401, description = "not signed in", body = Problem),
 ))]
-pub(crate) async fn departments(State(centre): State<Centre>, _: Signed) -> Answer<axum::Json<Vec<Department>>> {
+pub(crate) async fn departments(
+    State(centre): State<Centre>,
+    _: Signed,
+) -> Answer<axum::Json<Vec<Department>>> {
     let identity = Arc::clone(&centre.parts().identity);
-    let departments = blocking(move || identity.departments()).await?.map_err(|error| Problem::failed(&error))?;
-    let departments = departments.into_iter().map(|identity::Department { id, name }| Department { id, name });
+    let departments =
+        blocking(move || identity.departments()).await?.map_err(|error| Problem::failed(&error))?;
+    let departments =
+        departments.into_iter().map(|identity::Department { id, name }| Department { id, name });
     Ok(axum::Json(departments.collect()))
 }
 

@@ -98,7 +98,7 @@ pub(crate) async fn readyz(State(centre): State<Centre>) -> Answer<axum::Json<Re
     }
 }
 
-/// Counters in the text format of Prometheus (OpenMetrics).
+/// Counters in the text format of Prometheus (`OpenMetrics`).
 #[utoipa::path(get, path = "/metrics", tag = "status", responses(
     (status = 200, description = "counters of the consensus engine and of the API", content_type = "application/openmetrics-text", body = String),
 ))]

@@ -3,7 +3,7 @@
 //! Handshakes run beside each other, bounded in number and time, so that a slow one holds up
 //! nobody. A connection exists only for a member; whoever else calls is told nothing.
 
-use aegle_centre::{Certificate, TlsError};
+use aegle_centre::{Certificate, TlsError, pin};
 use aegle_ledger::Genesis;
 use aegle_model::{CentreId, Hash};
 use axum::serve::Listener;
@@ -48,7 +48,9 @@ pub enum TlsListenerError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The certificate is nobody's.
-    #[error("this node's certificate is none of the network's; take the one that the genesis names")]
+    #[error(
+        "this node's certificate is none of the network's; take the one that the genesis names"
+    )]
     NotAMember,
     /// The socket cannot be used.
     #[error("could not use the socket for calls of other centres")]
@@ -57,8 +59,13 @@ pub enum TlsListenerError {
 
 impl TlsListener {
     /// Listens for members of `genesis` with this node's certificate. Needs a tokio runtime.
-    pub fn new(socket: TcpListener, certificate: &Certificate, genesis: &Genesis) -> Result<Self, TlsListenerError> {
-        let members: BTreeMap<_, _> = genesis.centres.iter().map(|centre| (centre.tls, centre.id)).collect();
+    pub fn new(
+        socket: TcpListener,
+        certificate: &Certificate,
+        genesis: &Genesis,
+    ) -> Result<Self, TlsListenerError> {
+        let members: BTreeMap<_, _> =
+            genesis.centres.iter().map(|centre| (centre.tls, centre.id)).collect();
         let own = members.get(&certificate.pin()).ok_or(TlsListenerError::NotAMember)?;
         let local = Member { centre: *own, address: socket.local_addr()? };
         let handshake = Handshake {
@@ -103,7 +110,8 @@ async fn accept(
         let (stream, address) = Listener::accept(&mut socket).await;
         let (handshake, ready) = (handshake.clone(), ready.clone());
         tokio::spawn(async move {
-            let made = tokio::time::timeout(HANDSHAKE_WITHIN, handshake.make(stream, address)).await;
+            let made =
+                tokio::time::timeout(HANDSHAKE_WITHIN, handshake.make(stream, address)).await;
             drop(place);
             match made {
                 Ok(Ok(connection)) => drop(ready.send(connection).await),
@@ -121,11 +129,15 @@ struct Handshake {
 }
 
 impl Handshake {
-    async fn make(self, stream: TcpStream, address: SocketAddr) -> io::Result<(TlsStream<TcpStream>, Member)> {
+    async fn make(
+        self,
+        stream: TcpStream,
+        address: SocketAddr,
+    ) -> io::Result<(TlsStream<TcpStream>, Member)> {
         stream.set_nodelay(true)?;
         let stream = self.acceptor.accept(stream).await?;
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let centre = shown.and_then(|certificate| self.members.get(&Hash::sha256(&[certificate])));
+        let centre = shown.and_then(|certificate| self.members.get(&pin(certificate)));
         let centre = *centre.ok_or(io::ErrorKind::PermissionDenied)?;
         Ok((stream, Member { centre, address }))
     }
