@@ -19,7 +19,7 @@ use commonware_glue::stateful::{
     Application, Finality, Input, Proposed,
     db::{DatabaseSet, Merkleized as _, Unmerkleized as _},
 };
-use commonware_runtime::{Clock, Spawner};
+use commonware_runtime::{Clock, Spawner, utils::reschedule};
 use commonware_storage::Context;
 use commonware_utils::non_empty_range;
 use futures::StreamExt as _;
@@ -169,12 +169,13 @@ impl Executor {
         Ok(())
     }
 
-    /// Checks the signatures that this node has not checked before.
-    fn check_signatures(&self, block: &ledger::Block) -> Result<(), Rejected> {
+    /// Checks the signatures that this node has not checked before. Lets other tasks run in between.
+    async fn check_signatures(&self, block: &ledger::Block) -> Result<(), Rejected> {
         for (transaction, _) in &block.entries {
             if !self.pool.has_checked(transaction) {
                 transaction.check(block.header.network)?;
                 self.pool.mark_checked(transaction);
+                reschedule().await;
             }
         }
         Ok(())
@@ -237,7 +238,7 @@ impl Executor {
         let (parent, claimed) = (parent.inner().header(), block.inner().header());
         if matches!(finality, Finality::Candidate) {
             Self::check_time(parent, claimed, &clock).await?;
-            self.check_signatures(block.inner().block())?;
+            self.check_signatures(block.inner().block()).await?;
         }
         let entries = &block.inner().block().entries;
         let transactions: Vec<Transaction> =

@@ -52,7 +52,9 @@ pub struct Peer {
 /// What an engine needs to run.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the engine keeps its files. One engine, one folder.
+    /// Where the engine keeps its files. One engine, one folder. It holds what this node has voted for:
+    /// a key that has voted must never start with an empty folder or an older copy of its own, or it
+    /// may vote twice.
     pub dir: PathBuf,
     /// The network's beginning.
     pub genesis: Genesis,
@@ -176,7 +178,8 @@ impl Consensus {
     }
 }
 
-/// Starts an engine and waits until it is up; what it missed it catches up by itself.
+/// Starts an engine and blocks the calling thread until it is up, some tenths of a second; what it
+/// missed it catches up by itself.
 pub fn start(config: Config) -> Result<Consensus, StartError> {
     config.genesis.check()?;
     let identity = identity(&config.genesis, &config.key)?;

@@ -6,7 +6,7 @@ mod support;
 use aegle_consensus::{Config, ReadError, StartError, SubmitError, start};
 use aegle_ledger::{Position, Record as _, keys};
 use aegle_model::SigningKey;
-use std::time::Duration;
+use std::{fs, time::Duration};
 use support::Network;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,4 +147,15 @@ async fn a_folder_of_another_network_is_left_alone() {
     let mut config = network.config(0);
     config.genesis.time.0 += 1;
     assert!(matches!(start(config), Err(StartError::Foreign { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_fails_says_why_and_leaves_the_process_alone() {
+    let mut network = Network::start(1);
+    let config = network.config(0);
+    network.kill(0).await;
+    let engine = config.dir.join("engine");
+    fs::remove_dir_all(&engine).unwrap();
+    fs::write(&engine, "a file where a folder should be").unwrap();
+    assert!(matches!(start(config), Err(StartError::Engine(_))));
 }

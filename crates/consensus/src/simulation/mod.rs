@@ -14,6 +14,7 @@ use commonware_glue::simulate::{
     plan::{PlanBuilder, PlanResult},
 };
 use commonware_p2p::simulated::Link;
+use commonware_runtime::deterministic;
 use commonware_utils::probability;
 use property::{AllAcknowledged, OneHistory};
 use std::time::Duration;
@@ -108,6 +109,18 @@ fn a_network_survives_the_crash_of_all() {
         };
         let outage = schedule([(1, all(Action::Crash)), (3, all(Action::Restart))]);
         assert_eq!(run(seed, 4, |plan| plan.crash(outage)).crashes, 4);
+    }
+}
+
+#[test]
+fn disks_that_fail_to_write_stop_their_validators_and_lose_nothing() {
+    for seed in seeds() {
+        let failing = deterministic::FaultConfig::default().sync(probability!(0.01));
+        let faults = |config| vec![Action::SetStorageFault(config)];
+        let restart = validators(4).into_iter().map(Action::Restart).collect();
+        let sound = deterministic::FaultConfig::default();
+        let outage = schedule([(1, faults(failing)), (2, faults(sound)), (3, restart)]);
+        run(seed, 4, |plan| plan.crash(outage));
     }
 }
 
