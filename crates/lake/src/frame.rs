@@ -81,7 +81,8 @@ impl FrameKey {
         (cell, name): (u16, &[u8; 32]),
         frame: Frame<'a>,
     ) -> Result<&'a [u8], Altered> {
-        self.cipher.open(frame.nonce, &place.bind(cell, name), frame.sealed)
+        let Frame { nonce, sealed } = frame;
+        self.cipher.open(nonce, &place.bind(cell, name), sealed)
     }
 }
 
@@ -135,9 +136,15 @@ mod tests {
         extent
     }
 
-    fn opened(key: &FrameKey, place: &Place<'_>, mut extent: Vec<u8>) -> Result<Vec<Vec<u8>>, Altered> {
+    fn opened(
+        key: &FrameKey,
+        place: &Place<'_>,
+        mut extent: Vec<u8>,
+    ) -> Result<Vec<Vec<u8>>, Altered> {
         let frames = split(&mut extent, NAMES.len())?.into_iter().zip(0..).zip(&NAMES);
-        frames.map(|((frame, cell), name)| Ok(key.open(place, (cell, name), frame)?.to_vec())).collect()
+        frames
+            .map(|((frame, cell), name)| Ok(key.open(place, (cell, name), frame)?.to_vec()))
+            .collect()
     }
 
     #[test]
@@ -146,7 +153,10 @@ mod tests {
         let key = FrameKey::new(&[5; 32]);
         let here = place(&patient, &batch);
         let extent = sealed(&key, &here);
-        assert_eq!(opened(&key, &here, extent.clone()).unwrap(), [b"first".to_vec(), b"second".to_vec()]);
+        assert_eq!(
+            opened(&key, &here, extent.clone()).unwrap(),
+            [b"first".to_vec(), b"second".to_vec()]
+        );
         let elsewhere = [
             Place { patient: &other, ..place(&patient, &batch) },
             Place { batch: &[4; 32], ..place(&patient, &batch) },

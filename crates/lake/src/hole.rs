@@ -53,7 +53,9 @@ pub enum Hole {
         column: String,
     },
     /// The table to look a patient up through is not there or has no patient number itself.
-    #[error("table `{table}` finds its patients through `{through}`, which is no table with a patient number of its own")]
+    #[error(
+        "table `{table}` finds its patients through `{through}`, which is no table with a patient number of its own"
+    )]
     Through {
         /// The table.
         table: Name,
@@ -61,7 +63,9 @@ pub enum Hole {
         through: String,
     },
     /// The column to look a patient up by is missing on one side.
-    #[error("table `{table}` finds its patients by `{column}`, which table `{missing}` does not have")]
+    #[error(
+        "table `{table}` finds its patients by `{column}`, which table `{missing}` does not have"
+    )]
     On {
         /// The table.
         table: Name,
@@ -81,7 +85,9 @@ pub enum Hole {
         kind: String,
     },
     /// A column carries no tag.
-    #[error("column `{column}` of table `{table}` carries no tag; give it at least one, or mark it as a key")]
+    #[error(
+        "column `{column}` of table `{table}` carries no tag; give it at least one, or mark it as a key"
+    )]
     Untagged {
         /// The table.
         table: Name,
@@ -89,7 +95,9 @@ pub enum Hole {
         column: Name,
     },
     /// A key column carries a tag.
-    #[error("column `{column}` of table `{table}` is a key and carries a tag; keys are never disclosed")]
+    #[error(
+        "column `{column}` of table `{table}` is a key and carries a tag; keys are never disclosed"
+    )]
     TaggedKey {
         /// The table.
         table: Name,
@@ -97,7 +105,9 @@ pub enum Hole {
         column: Name,
     },
     /// A column carries a tag that is not declared.
-    #[error("column `{column}` of table `{table}` carries the tag `{tag}`, which [tags] does not declare")]
+    #[error(
+        "column `{column}` of table `{table}` carries the tag `{tag}`, which [tags] does not declare"
+    )]
     UndeclaredTag {
         /// The table.
         table: Name,
@@ -117,7 +127,9 @@ pub enum Hole {
         tag: Name,
     },
     /// A column appears or joins a tag at a version that cannot be.
-    #[error("column `{column}` of table `{table}` cannot have `{what}`; versions run from the column's first to the catalogue's")]
+    #[error(
+        "column `{column}` of table `{table}` cannot have `{what}`; versions run from the column's first to the catalogue's"
+    )]
     Version {
         /// The table.
         table: Name,
@@ -153,7 +165,9 @@ pub enum Hole {
         column: Name,
     },
     /// A record is longer than any record may be.
-    #[error("a record is longer than {max} bytes, or a quote is never closed; the rest of the file was not read")]
+    #[error(
+        "a record is longer than {max} bytes, or a quote is never closed; the rest of the file was not read"
+    )]
     TooLong {
         /// The limit in bytes.
         max: u64,

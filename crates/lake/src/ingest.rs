@@ -136,7 +136,10 @@ impl Lake {
         let text = catalogue::read(folder).map_err(|hole| {
             let mut findings = Findings::default();
             findings.add(catalogue::FILE, None, hole);
-            IngestError::Source(CheckReport { findings: findings.into_sorted(), tables: Vec::new() })
+            IngestError::Source(CheckReport {
+                findings: findings.into_sorted(),
+                tables: Vec::new(),
+            })
         })?;
         let catalogue = Catalogue::parse(&text).map_err(|error| {
             IngestError::Source(CheckReport { findings: error.0, tables: Vec::new() })
@@ -153,7 +156,9 @@ impl Lake {
         progress(&Progress::Checked { rows: checked.rows() });
         self.clear()?;
         let done = self.write(folder, &plan, (&text, &checked), progress);
-        if done.is_err() && let Err(error) = self.clear() {
+        if done.is_err()
+            && let Err(error) = self.clear()
+        {
             tracing::warn!(%error, "Could not remove what a failed ingest left; the next one will");
         }
         done
@@ -173,7 +178,9 @@ impl Lake {
     fn admit(&self, catalogue: &Catalogue) -> Result<(), IngestError> {
         let Some(state) = self.index.state()? else { return Ok(()) };
         let known = self.index.catalogue_text(state.catalogue)?;
-        let Some(known) = known.and_then(|text| Catalogue::parse(&text).ok()) else { return Ok(()) };
+        let Some(known) = known.and_then(|text| Catalogue::parse(&text).ok()) else {
+            return Ok(());
+        };
         if known.centre() != catalogue.centre() {
             let (lake, source_centre) = (known.centre().clone(), catalogue.centre().clone());
             return Err(IngestError::OtherCentre { lake, source_centre });
@@ -205,12 +212,11 @@ impl Lake {
         let mut batches = Vec::new();
         for (position, planned) in plan.batches.iter().enumerate() {
             let table = &plan.layout.catalogue.tables()[position];
-            let batch = match self.index.batch(&planned.name)? {
-                Some(batch) => batch,
-                None => {
-                    progress(&Progress::Table(table.name.clone()));
-                    batch::write(self, folder, plan, position, (&mut written, &mut *progress))?
-                }
+            let batch = if let Some(batch) = self.index.batch(&planned.name)? {
+                batch
+            } else {
+                progress(&Progress::Table(table.name.clone()));
+                batch::write(self, folder, plan, position, (&mut written, &mut *progress))?
             };
             batches.push((table.name.as_str(), batch));
         }

@@ -44,10 +44,14 @@ impl std::fmt::Debug for Kek {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The key-encryption key is that of another lake.
-    #[error("the key-encryption key does not open this lake; start it with the key it was made with")]
+    #[error(
+        "the key-encryption key does not open this lake; start it with the key it was made with"
+    )]
     WrongKek,
     /// A wrapped key was altered or moved.
-    #[error("a wrapped key in the lake's key store was altered; restore the key store from a backup")]
+    #[error(
+        "a wrapped key in the lake's key store was altered; restore the key store from a backup"
+    )]
     Altered,
     /// The database failed.
     #[error(transparent)]
@@ -125,16 +129,18 @@ impl Keys {
         let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut keys = Vec::with_capacity(patients.len());
         {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO patient (patient, wrapped) VALUES (?1, ?2)",
-            )?;
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO patient (patient, wrapped) VALUES (?1, ?2)")?;
             for patient in patients {
                 if let Some(key) = self.data_key(&transaction, "main", patient)? {
                     keys.push(key);
                     continue;
                 }
                 let key = crypt::random_secret();
-                insert.execute(params![patient, self.wrapping.wrap(&data_key_place(patient), &key)])?;
+                insert.execute(params![
+                    patient,
+                    self.wrapping.wrap(&data_key_place(patient), &key)
+                ])?;
                 keys.push(key);
             }
         }
@@ -151,7 +157,8 @@ impl Keys {
     ) -> Result<Option<Secret>, KeyError> {
         let sql = format!("SELECT wrapped FROM {schema}.patient WHERE patient = ?1");
         let mut statement = connection.prepare_cached(&sql)?;
-        let wrapped: Option<Vec<u8>> = statement.query_row([patient], |row| row.get(0)).optional()?;
+        let wrapped: Option<Vec<u8>> =
+            statement.query_row([patient], |row| row.get(0)).optional()?;
         let unwrap = |wrapped: Vec<u8>| self.wrapping.unwrap(&data_key_place(patient), &wrapped);
         Ok(wrapped.map(unwrap).transpose()?)
     }
@@ -168,8 +175,10 @@ impl Keys {
     pub(crate) fn record_key(&self, id: PatientId) -> Result<Option<RecordKey>, KeyError> {
         let person = self.person(id);
         let database = hold(&self.database);
-        let mut statement = database.prepare_cached("SELECT wrapped FROM record WHERE person = ?1")?;
-        let wrapped: Option<Vec<u8>> = statement.query_row([person], |row| row.get(0)).optional()?;
+        let mut statement =
+            database.prepare_cached("SELECT wrapped FROM record WHERE person = ?1")?;
+        let wrapped: Option<Vec<u8>> =
+            statement.query_row([person], |row| row.get(0)).optional()?;
         let Some(wrapped) = wrapped else { return Ok(None) };
         let key = self.wrapping.unwrap(&record_key_place(&person), &wrapped)?;
         Ok(Some(RecordKey::from_array(*key)))

@@ -42,7 +42,11 @@ impl Lake {
     pub fn link(&self, person: PatientId, patient_number: &str) -> Result<(), LinkError> {
         let patient = self.keys.patient(patient_number.as_bytes());
         let person = self.keys.person(person);
-        if self.lookup.read(|index| lookup::find(index, &patient).map_err(LinkError::from))?.is_empty() {
+        if self
+            .lookup
+            .read(|index| lookup::find(index, &patient).map_err(LinkError::from))?
+            .is_empty()
+        {
             return Err(LinkError::NoSuchPatient);
         }
         let proof = self.keys.link_proof(&person, &patient);
@@ -63,9 +67,8 @@ impl Lake {
     /// Removes the link of a person; whether there was one.
     pub fn unlink(&self, person: PatientId) -> Result<bool, KeyError> {
         let person = self.keys.person(person);
-        self.keys.change(|keys| {
-            Ok(keys.execute("DELETE FROM link WHERE person = ?1", [person])? > 0)
-        })
+        self.keys
+            .change(|keys| Ok(keys.execute("DELETE FROM link WHERE person = ?1", [person])? > 0))
     }
 
     /// Whether a person is linked here.
@@ -91,3 +94,6 @@ impl Lake {
 fn one(connection: &Connection, sql: &str, key: &[u8; 16]) -> rusqlite::Result<Option<[u8; 16]>> {
     connection.query_row(sql, [key], |row| row.get(0)).optional()
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,9 +57,8 @@ impl Lookup {
 
     fn connect(&self) -> Result<Connection, DatabaseError> {
         let connection = database::open_to_read(&self.index)?;
-        let keys = self.keys.to_str().ok_or_else(|| {
-            rusqlite::Error::InvalidPath(self.keys.clone())
-        })?;
+        let keys =
+            self.keys.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(self.keys.clone()))?;
         connection.execute(&format!("ATTACH ?1 AS {KEYS}"), [keys])?;
         Ok(connection)
     }

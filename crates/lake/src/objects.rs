@@ -29,7 +29,9 @@ pub enum ObjectError {
     #[error("object {0} of the lake was altered; restore it or ingest its source again")]
     Altered(String),
     /// The disk holds no more.
-    #[error("could not write an object of the lake: the disk is full; free some space and run it again")]
+    #[error(
+        "could not write an object of the lake: the disk is full; free some space and run it again"
+    )]
     Full(#[source] object_store::Error),
     /// The store failed otherwise.
     #[error("could not use object {name} of the lake")]
@@ -82,10 +84,10 @@ impl Objects {
         block_on(self.store.put(&location(name), payload)).map_err(|error| failed(name, error))?;
         let Some(folder) = &self.local else { return Ok(()) };
         let path = folder.join(location(name).as_ref());
-        path.ancestors().take(3).try_for_each(sync).map_err(|source| ObjectError::Store {
-            name: hex::encode(name),
-            source: source.into(),
-        })
+        path.ancestors()
+            .take(3)
+            .try_for_each(sync)
+            .map_err(|source| ObjectError::Store { name: hex::encode(name), source: source.into() })
     }
 
     /// Reads `length` bytes from `start` of an object that was written with `size` bytes.
@@ -116,7 +118,8 @@ impl Objects {
         if let Some(opened) = hold(&self.open).get(name) {
             return Ok(opened.clone());
         }
-        let found = block_on(self.store.get(&location(name))).map_err(|error| failed(name, error))?;
+        let found =
+            block_on(self.store.get(&location(name))).map_err(|error| failed(name, error))?;
         if found.meta.size != size {
             let what = if found.meta.size < size { ObjectError::Cut } else { ObjectError::Altered };
             return Err(what(hex::encode(name)));
@@ -144,10 +147,8 @@ impl Objects {
             block_on(self.store.delete(stray)).map_err(whole)?;
         }
         let Some(local) = &self.local else { return Ok(()) };
-        remove_unfinished(&local.join(FOLDER)).map_err(|source| ObjectError::Store {
-            name: FOLDER.to_owned(),
-            source: source.into(),
-        })
+        remove_unfinished(&local.join(FOLDER))
+            .map_err(|source| ObjectError::Store { name: FOLDER.to_owned(), source: source.into() })
     }
 }
 

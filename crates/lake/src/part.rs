@@ -104,7 +104,8 @@ impl<'de> Deserialize<'de> for PartTable {
             values.collect::<Option<Vec<_>>>().filter(|_| fits)
         };
         let rows: Option<_> = rows.into_iter().map(typed).collect();
-        let rows = rows.ok_or_else(|| serde::de::Error::custom("a row does not fit its columns"))?;
+        let rows =
+            rows.ok_or_else(|| serde::de::Error::custom("a row does not fit its columns"))?;
         Ok(Self { name, columns, rows })
     }
 }

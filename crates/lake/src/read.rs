@@ -6,6 +6,8 @@
 
 mod gather;
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 use crate::crypt::Secret;
@@ -61,7 +63,9 @@ pub enum ReadError {
     #[error("the patient is not linked at this centre")]
     NotLinked,
     /// The permit was given for another version of the catalogue.
-    #[error("the permit is for catalogue version {permit}, the lake holds version {lake}; ask again")]
+    #[error(
+        "the permit is for catalogue version {permit}, the lake holds version {lake}; ask again"
+    )]
     OtherCatalogue {
         /// The version in the permit.
         permit: u32,
@@ -161,7 +165,8 @@ impl Lake {
         let sealed = sealed::seal(recipient, answer, &Zeroizing::new(part.to_bytes()))?;
         stay.finish(&sealed)?;
         stay.clean()?;
-        let (rows, columns) = (count(&part, |table| table.rows.len()), count(&part, |table| table.columns.len()));
+        let (rows, columns) =
+            (count(&part, |table| table.rows.len()), count(&part, |table| table.columns.len()));
         let steps =
             vec![Step::Structured, Step::Curated, Step::Consumer, Step::Delivered, Step::Cleaned];
         Ok(Delivery { content: Hash::sha256(&[&sealed]), sealed, rows, columns, steps })

@@ -31,11 +31,7 @@ pub(crate) struct TableReader<'a> {
 
 impl<'a> TableReader<'a> {
     /// Opens the file and reads its header. Nothing when there is no use in going on.
-    pub(crate) fn open(
-        folder: &Path,
-        table: &'a Table,
-        findings: &mut Findings,
-    ) -> Option<Self> {
+    pub(crate) fn open(folder: &Path, table: &'a Table, findings: &mut Findings) -> Option<Self> {
         let file = match open_file(&folder.join(&table.file)) {
             Ok(file) => file,
             Err(error) => {
@@ -130,7 +126,11 @@ fn parse(column: &Column, field: &[u8]) -> Result<Value, Hole> {
 }
 
 /// Finds each column in the header.
-fn header(table: &Table, record: &ByteRecord, findings: &mut Findings) -> Option<Vec<Option<usize>>> {
+fn header(
+    table: &Table,
+    record: &ByteRecord,
+    findings: &mut Findings,
+) -> Option<Vec<Option<usize>>> {
     if !table.columns.iter().any(|column| !places(record, column).is_empty()) {
         let hole = Hole::NoHeader { table: table.name.clone() };
         findings.add(&table.file, 1, hole);
@@ -138,7 +138,11 @@ fn header(table: &Table, record: &ByteRecord, findings: &mut Findings) -> Option
     }
     for (place, field) in record.iter().enumerate() {
         if !table.columns.iter().any(|column| column.name.as_str().as_bytes() == field) {
-            findings.add(&table.file, 1, Hole::NotInCatalogue { position: place + 1, name: printable(field) });
+            findings.add(
+                &table.file,
+                1,
+                Hole::NotInCatalogue { position: place + 1, name: printable(field) },
+            );
         }
     }
     for column in &table.columns {

@@ -1,5 +1,7 @@
 //! A small source and a lake to put it in, for the tests of this room.
 
+pub(crate) mod faulty;
+
 use crate::sealed::{Answer, OpeningKey};
 use crate::{Delivery, Kek, Lake, Part, ReadError};
 use aegle_ledger::{Permit, fixture};
@@ -67,8 +69,19 @@ EPI-9,Nobody
 
 /// What must never be readable in any file of the lake.
 pub(crate) const SECRETS: [&str; 13] = [
-    "PAT-4711", "PAT-4712", "PAT-4713", "EPI-1", "EPI-2", "aspirin", "metformin", "losartan",
-    "angina", "diabetes", "Jansen", "Pietersen", "Nobody",
+    "PAT-4711",
+    "PAT-4712",
+    "PAT-4713",
+    "EPI-1",
+    "EPI-2",
+    "aspirin",
+    "metformin",
+    "losartan",
+    "angina",
+    "diabetes",
+    "Jansen",
+    "Pietersen",
+    "Nobody",
 ];
 
 /// A source folder and a lake beside it.
@@ -105,6 +118,17 @@ impl World {
         fs::write(self.source().join(file), content).unwrap();
     }
 
+    /// The same source with a copy of the same lake.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self { folder: tempfile::tempdir().unwrap() };
+        for (path, bytes) in files(self.folder.path()) {
+            let path = copy.folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        copy
+    }
+
     pub(crate) fn open(&self) -> Lake {
         Lake::open(&self.root(), &kek()).unwrap()
     }
@@ -135,13 +159,22 @@ pub(crate) fn cells(lake: &Lake, tags: &[&str]) -> BTreeSet<CellId> {
     catalogue.vocabulary().cells_of(&tags).unwrap().into_iter().collect()
 }
 
-pub(crate) fn permit(lake: &Lake, who: PatientId, cells: BTreeSet<CellId>, key: &OpeningKey) -> Permit {
+pub(crate) fn permit(
+    lake: &Lake,
+    who: PatientId,
+    cells: BTreeSet<CellId>,
+    key: &OpeningKey,
+) -> Permit {
     let version = lake.catalogue().unwrap().unwrap().version();
     fixture::permit(RequestId::from_array([9; 16]), who, cells, *key.recipient(), version)
 }
 
 /// Reads with a permit for these cells and opens what comes.
-pub(crate) fn read(lake: &Lake, who: PatientId, cells: BTreeSet<CellId>) -> Result<Part, ReadError> {
+pub(crate) fn read(
+    lake: &Lake,
+    who: PatientId,
+    cells: BTreeSet<CellId>,
+) -> Result<Part, ReadError> {
     let key = OpeningKey::generate();
     let permit = permit(lake, who, cells, &key);
     Ok(opened(&key, &permit, &lake.read(&permit)?))
@@ -150,6 +183,12 @@ pub(crate) fn read(lake: &Lake, who: PatientId, cells: BTreeSet<CellId>) -> Resu
 pub(crate) fn opened(key: &OpeningKey, permit: &Permit, delivery: &Delivery) -> Part {
     let answer = Answer { request: permit.request(), receipt: permit.receipt() };
     Part::from_bytes(&key.open(&answer, &delivery.sealed).unwrap()).unwrap()
+}
+
+/// What everybody is shown by a lake.
+pub(crate) fn everything(lake: &Lake) -> Vec<String> {
+    let shown = |byte| lines(&read(lake, person(byte), cells(lake, &["all"])).unwrap());
+    [1, 2, 3].into_iter().flat_map(shown).collect()
 }
 
 /// A part as text: a line per table and row.

@@ -51,7 +51,8 @@ impl FromStr for ZonedTime {
     fn from_str(text: &str) -> Result<Self, NotATime> {
         let (time, zone) = split_zone(text).ok_or(NotATime)?;
         let (whole, fraction) = time.split_once('.').map_or((time, None), |(a, b)| (a, Some(b)));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         if !has_shape(whole, "dddd-dd-ddTdd:dd:dd") || !fraction.is_none_or(digits) {
             return Err(NotATime);
         }

@@ -84,7 +84,8 @@ fn empty(root: &Path) -> io::Result<BTreeSet<RequestId>> {
         for entry in fs::read_dir(root.join(zone))? {
             let entry = entry?;
             let name = entry.file_name();
-            let request: Option<RequestId> = name.to_str().and_then(|name| name.split('.').next()?.parse().ok());
+            let request: Option<RequestId> =
+                name.to_str().and_then(|name| name.split('.').next()?.parse().ok());
             interrupted.extend(request);
             fs::remove_file(entry.path())?;
         }
@@ -192,10 +193,10 @@ mod tests {
             stay.finish(b"sealed").unwrap();
             std::mem::forget(stay);
         }
-        let (_second, interrupted) = Zones::open(root.path()).unwrap();
+        let (second, interrupted) = Zones::open(root.path()).unwrap();
         assert_eq!(interrupted, [], "the first still uses them");
         assert_eq!(files(root.path()), 4);
-        drop((zones, _second));
+        drop((zones, second));
         let (_third, interrupted) = Zones::open(root.path()).unwrap();
         assert_eq!(interrupted, requests);
         assert_eq!(files(root.path()), 0);

@@ -142,7 +142,8 @@ impl<'a> Builder<'a> {
                 Some((name, version)) => (name, version.parse().unwrap_or(0)),
                 None => (tag.get_ref().as_str(), since),
             };
-            let Some(name) = Name::new(name).ok().filter(|name| self.tags.contains_key(name)) else {
+            let Some(name) = Name::new(name).ok().filter(|name| self.tags.contains_key(name))
+            else {
                 self.add(&tag, what.undeclared(name));
                 continue;
             };
@@ -221,7 +222,8 @@ impl<'a> Builder<'a> {
     }
 
     fn name(&mut self, what: &'static str, text: &Spanned<String>) -> Option<Name> {
-        let name = Name::new(text.get_ref().as_str()).ok().filter(|name| !name.as_str().contains('@'));
+        let name =
+            Name::new(text.get_ref().as_str()).ok().filter(|name| !name.as_str().contains('@'));
         if name.is_none() {
             self.add(text, Hole::BadName(what));
         }
@@ -263,7 +265,8 @@ fn assign_cells(tables: &mut [Table]) -> Vec<Cell> {
 /// Whether `file` names a file right inside the folder.
 fn is_plain(file: &str) -> bool {
     let mut parts = Path::new(file).components();
-    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && !file.contains('\\')
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+        && !file.contains('\\')
 }
 
 /// The column that a hole is about.

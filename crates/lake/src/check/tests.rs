@@ -63,30 +63,47 @@ fn a_sound_source_has_no_holes() {
 
 #[test]
 fn every_hole_of_the_data_is_named_and_no_value_shown() {
-    let check = |content: &str, expected: &[&str]| assert_eq!(about_use(content.as_bytes()), expected);
-    check("", &[
-        "doctor.csv, line 2: the row belongs to no patient",
-        "use.csv, line 1: the first line names no column of table `use`; the header row is missing",
-    ]);
-    check("patnr,episode,product,start\n1,e1,x\n1,e1,x,2024-01-01,y\n", &[
-        "doctor.csv, line 2: the row belongs to no patient",
-        "use.csv, lines 2 and 3: the record does not have the 4 fields of the header",
-    ]);
-    check("patnr,episode,product,begin\n1,e1,x,2024-01-01\n", &[
-        "use.csv, line 1: column 4 `begin` is not in the catalogue",
-        "use.csv, line 1: column `start` of the catalogue is not in the file",
-    ]);
-    check("patnr,episode,product,start,start\n1,e1,x,2024-01-01,2024-01-01\n", &[
-        "use.csv, line 1: column `start` stands in the header twice",
-    ]);
-    check("patnr,episode,product,start\n1,e1,\"two\nlines\",01-01-2024\n,e1,x,2024-13-01\n", &[
-        "use.csv, lines 2 and 4: column `start` is not a date (YYYY-MM-DD)",
-        "use.csv, line 4: the row belongs to no patient",
-    ]);
-    check("4711,e1,secret,2024-01-01\n", &[
-        "doctor.csv, line 2: the row belongs to no patient",
-        "use.csv, line 1: the first line names no column of table `use`; the header row is missing",
-    ]);
+    let check =
+        |content: &str, expected: &[&str]| assert_eq!(about_use(content.as_bytes()), expected);
+    check(
+        "",
+        &[
+            "doctor.csv, line 2: the row belongs to no patient",
+            "use.csv, line 1: the first line names no column of table `use`; the header row is missing",
+        ],
+    );
+    check(
+        "patnr,episode,product,start\n1,e1,x\n1,e1,x,2024-01-01,y\n",
+        &[
+            "doctor.csv, line 2: the row belongs to no patient",
+            "use.csv, lines 2 and 3: the record does not have the 4 fields of the header",
+        ],
+    );
+    check(
+        "patnr,episode,product,begin\n1,e1,x,2024-01-01\n",
+        &[
+            "use.csv, line 1: column 4 `begin` is not in the catalogue",
+            "use.csv, line 1: column `start` of the catalogue is not in the file",
+        ],
+    );
+    check(
+        "patnr,episode,product,start,start\n1,e1,x,2024-01-01,2024-01-01\n",
+        &["use.csv, line 1: column `start` stands in the header twice"],
+    );
+    check(
+        "patnr,episode,product,start\n1,e1,\"two\nlines\",01-01-2024\n,e1,x,2024-13-01\n",
+        &[
+            "use.csv, lines 2 and 4: column `start` is not a date (YYYY-MM-DD)",
+            "use.csv, line 4: the row belongs to no patient",
+        ],
+    );
+    check(
+        "4711,e1,secret,2024-01-01\n",
+        &[
+            "doctor.csv, line 2: the row belongs to no patient",
+            "use.csv, line 1: the first line names no column of table `use`; the header row is missing",
+        ],
+    );
 }
 
 #[test]
@@ -118,18 +135,28 @@ fn holes_of_the_catalogue_and_of_the_data_are_named_together() {
 
 #[test]
 fn a_source_without_a_usable_catalogue_is_refused() {
-    assert_eq!(report(&[]), [
-        "catalogue.toml: cannot be read: No such file or directory (os error 2)",
-        "1 hole; 0 tables and 0 rows read",
-    ]);
-    assert_eq!(report(&[("catalogue.toml", b"centre = \"\xff\"")])[0], "catalogue.toml: the catalogue is not UTF-8");
+    assert_eq!(
+        report(&[]),
+        [
+            "catalogue.toml: cannot be read: No such file or directory (os error 2)",
+            "1 hole; 0 tables and 0 rows read",
+        ]
+    );
+    assert_eq!(
+        report(&[("catalogue.toml", b"centre = \"\xff\"")])[0],
+        "catalogue.toml: the catalogue is not UTF-8"
+    );
     let large = vec![b'#'; usize::try_from(catalogue::BYTES_MAX).unwrap() + 1];
-    assert_eq!(report(&[("catalogue.toml", &large)])[0], "catalogue.toml: the catalogue is larger than 1048576 bytes");
+    assert_eq!(
+        report(&[("catalogue.toml", &large)])[0],
+        "catalogue.toml: the catalogue is larger than 1048576 bytes"
+    );
 }
 
 #[test]
 fn an_endless_line_is_refused_without_reading_it_to_the_end() {
-    let folder = folder(&[("catalogue.toml", CATALOGUE.as_bytes()), ("doctor.csv", DOCTOR.as_bytes())]);
+    let folder =
+        folder(&[("catalogue.toml", CATALOGUE.as_bytes()), ("doctor.csv", DOCTOR.as_bytes())]);
     let path = folder.path().join("use.csv");
     let mut file = std::fs::File::create(&path).unwrap();
     file.write_all(USE.as_bytes()).unwrap();

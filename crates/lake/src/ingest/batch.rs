@@ -32,7 +32,8 @@ pub(super) fn write(
     let planned = &plan.batches[position];
     let table = &plan.layout.catalogue.tables()[position];
     let id = lake.index.begin_batch(&planned.name, table.name.as_str(), planned.file_bytes)?;
-    let mut writer = Writer { lake, plan, position, id, pack: Vec::new(), extents: Vec::new(), report };
+    let mut writer =
+        Writer { lake, plan, position, id, pack: Vec::new(), extents: Vec::new(), report };
     let shares = planned.file_bytes.div_ceil(SHARE_BYTES).max(1);
     for index in 0..shares {
         let share = Share { index, of: shares };

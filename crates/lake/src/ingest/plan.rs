@@ -47,11 +47,14 @@ impl Plan {
     }
 }
 
-fn plan(naming: &MacKey, catalogue: &Catalogue, folder: &Path) -> Result<Vec<Planned>, IngestError> {
+fn plan(
+    naming: &MacKey,
+    catalogue: &Catalogue,
+    folder: &Path,
+) -> Result<Vec<Planned>, IngestError> {
     let read = |table: &Table| {
-        let (content, bytes) = fingerprint(&folder.join(&table.file), naming).map_err(|source| {
-            IngestError::Unreadable { file: table.file.clone(), source }
-        })?;
+        let (content, bytes) = fingerprint(&folder.join(&table.file), naming)
+            .map_err(|source| IngestError::Unreadable { file: table.file.clone(), source })?;
         Ok((content, bytes))
     };
     let files: Vec<_> = catalogue.tables().iter().map(read).collect::<Result<_, IngestError>>()?;

@@ -20,7 +20,7 @@ pub(super) struct Share {
 impl Share {
     fn holds(self, patient: &PatientKey) -> bool {
         let [a, b, c, d, ..] = *patient;
-        u64::from(u32::from_be_bytes([a, b, c, d])) * self.of >> 32 == self.index
+        (u64::from(u32::from_be_bytes([a, b, c, d])) * self.of) >> 32 == self.index
     }
 }
 
@@ -47,7 +47,12 @@ impl Rows {
         let (mut rows, mut findings) = (Self::default(), Findings::default());
         if let Some(mut reader) = TableReader::open(folder, table, &mut findings) {
             while let Some(row) = reader.next(&mut findings) {
-                rows.add(&row, attribution.owners(&row, name), &layout.cuts[position], &mut findings);
+                rows.add(
+                    &row,
+                    attribution.owners(&row, name),
+                    &layout.cuts[position],
+                    &mut findings,
+                );
             }
         }
         let findings = findings.into_sorted();
@@ -59,7 +64,13 @@ impl Rows {
         Ok(rows)
     }
 
-    fn add(&mut self, row: &Row<'_>, owners: Vec<PatientKey>, cuts: &[Cut], findings: &mut Findings) {
+    fn add(
+        &mut self,
+        row: &Row<'_>,
+        owners: Vec<PatientKey>,
+        cuts: &[Cut],
+        findings: &mut Findings,
+    ) {
         if owners.is_empty() {
             return;
         }

@@ -67,9 +67,8 @@ impl Lake {
             let position = u16::try_from(position).map_err(|_| ReadError::TooLarge)?;
             rows.extend_from_slice(&position.to_le_bytes());
             rows.extend_from_slice(&found.rows.to_le_bytes());
-            join(&key, &place, (cuts, columns), &mut extent, &mut rows).ok_or_else(|| {
-                ReadError::Object(ObjectError::Altered(hex::encode(found.pack)))
-            })?;
+            join(&key, &place, (cuts, columns), &mut extent, &mut rows)
+                .ok_or_else(|| ReadError::Object(ObjectError::Altered(hex::encode(found.pack))))?;
         }
         Ok(rows)
     }
@@ -91,7 +90,9 @@ fn join(
     rows: &mut Vec<u8>,
 ) -> Option<()> {
     let mut opened: Vec<&[u8]> = vec![&[]; cuts.len()];
-    for (position, (frame, cut)) in split(extent, cuts.len()).ok()?.into_iter().zip(cuts).enumerate() {
+    for (position, (frame, cut)) in
+        split(extent, cuts.len()).ok()?.into_iter().zip(cuts).enumerate()
+    {
         if columns.iter().any(|chosen| chosen.cut == position) {
             let cell = (u16::try_from(position).ok()?, &cut.name);
             opened[position] = key.open(place, cell, frame).ok()?;
@@ -114,7 +115,8 @@ pub(super) fn part((layout, chosen): (&Layout, &Chosen), mut rows: &[u8]) -> Opt
         rows = rest;
         let position = usize::from(u16::from_le_bytes(*position));
         let (table, columns) = (layout.catalogue.tables().get(position)?, chosen.0.get(position)?);
-        let mut row = || columns.iter().map(|_| Value::decode(&mut rows)).collect::<Option<Vec<_>>>();
+        let mut row =
+            || columns.iter().map(|_| Value::decode(&mut rows)).collect::<Option<Vec<_>>>();
         part.tables.push(PartTable {
             name: table.name.to_string(),
             columns: columns.iter().map(|chosen| (&table.columns[chosen.column]).into()).collect(),

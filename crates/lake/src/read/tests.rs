@@ -1,8 +1,6 @@
 use super::*;
 use crate::sealed::OpeningKey;
-use crate::testing::{
-    SECRETS, USE, World, cells, files, kek, lines, opened, permit, person, read,
-};
+use crate::testing::{SECRETS, USE, World, cells, files, kek, lines, opened, permit, person, read};
 use crate::{Kek, Value};
 use std::fs::{self, File};
 
@@ -39,7 +37,12 @@ fn only_permitted_cells_come_and_a_row_of_nulls_is_a_row() {
     let only = medication.difference(&treatments).copied().collect();
     assert_eq!(
         shown(only),
-        ["use: product dose", r#"["aspirin","80.0"]"#, "[null,null]", r#"["losartan, \"low\"","50"]"#]
+        [
+            "use: product dose",
+            r#"["aspirin","80.0"]"#,
+            "[null,null]",
+            r#"["losartan, \"low\"","50"]"#
+        ]
     );
     assert_eq!(
         shown(treatments)[..2],
@@ -62,7 +65,10 @@ fn a_patient_gets_the_own_rows_and_nobody_elses() {
             r#"["Pietersen"]"#,
         ]
     );
-    assert_eq!(shown(3), ["scan: at count normal image", r#"["2024-01-02T10:00:00Z",7,true,null]"#]);
+    assert_eq!(
+        shown(3),
+        ["scan: at count normal image", r#"["2024-01-02T10:00:00Z",7,true,null]"#]
+    );
 }
 
 #[test]
@@ -164,7 +170,8 @@ fn no_file_of_the_lake_shows_a_name_a_number_or_a_value() {
     read(&lake, person(1), cells(&lake, &["all"])).unwrap();
     let person = person(1);
     let secrets = SECRETS.iter().map(|secret| secret.as_bytes());
-    let hidden: Vec<&[u8]> = secrets.chain([key.as_bytes().as_slice(), person.as_bytes()]).collect();
+    let hidden: Vec<&[u8]> =
+        secrets.chain([key.as_bytes().as_slice(), person.as_bytes()]).collect();
     let stored = files(&world.root());
     assert!(stored.len() > 5);
     for (path, bytes) in &stored {
@@ -179,7 +186,10 @@ fn another_kek_does_not_open_the_lake() {
     let world = World::new();
     drop(world.filled());
     let wrong = Kek::from_array([1; 32]);
-    assert!(matches!(Lake::open(&world.root(), &wrong), Err(crate::OpenError::Keys(KeyError::WrongKek))));
+    assert!(matches!(
+        Lake::open(&world.root(), &wrong),
+        Err(crate::OpenError::Keys(KeyError::WrongKek))
+    ));
     assert!(Lake::open(&world.root(), &kek()).is_ok());
 }
 
@@ -203,7 +213,9 @@ fn an_object_that_is_missing_cut_or_altered_is_named_and_nothing_is_shown() {
             altered[byte] ^= 0x10;
             fs::write(&path, &altered).unwrap();
             let expected = if mine.contains(&byte) {
-                Err(format!("object {name} of the lake was altered; restore it or ingest its source again"))
+                Err(format!(
+                    "object {name} of the lake was altered; restore it or ingest its source again"
+                ))
             } else {
                 Ok(3) // The frames of other patients, and the head of the pack.
             };
@@ -213,7 +225,9 @@ fn an_object_that_is_missing_cut_or_altered_is_named_and_nothing_is_shown() {
         assert!(shown(&lake).unwrap_err().contains(&format!("{name} of the lake is cut")));
         assert!(shown(&world.open()).unwrap_err().contains(&format!("{name} of the lake is cut")));
         fs::remove_file(&path).unwrap();
-        assert!(shown(&world.open()).unwrap_err().contains(&format!("{name} of the lake is missing")));
+        assert!(
+            shown(&world.open()).unwrap_err().contains(&format!("{name} of the lake is missing"))
+        );
         fs::write(&path, &bytes).unwrap();
         assert_eq!(shown(&world.open()), Ok(3));
     }
@@ -247,7 +261,9 @@ fn frames_of_cells_that_are_not_permitted_are_never_opened() {
         let (_, cuts) =
             layout.tables().find(|(table, _)| table.name.as_str() == found.table).unwrap();
         let range = own_bytes(&lake, path.file_name().unwrap().to_str().unwrap());
-        for (frame, cut) in crate::frame::split(&mut bytes[range], cuts.len()).unwrap().into_iter().zip(cuts) {
+        for (frame, cut) in
+            crate::frame::split(&mut bytes[range], cuts.len()).unwrap().into_iter().zip(cuts)
+        {
             if !staff.contains(&cut.cell) {
                 frame.spoil();
             }
@@ -255,7 +271,10 @@ fn frames_of_cells_that_are_not_permitted_are_never_opened() {
         fs::write(packs.join(path), bytes).unwrap();
     }
     assert_eq!(lines(&read(&lake, person(1), staff).unwrap()), before);
-    assert!(matches!(read(&lake, person(1), treatments), Err(ReadError::Object(ObjectError::Altered(_)))));
+    assert!(matches!(
+        read(&lake, person(1), treatments),
+        Err(ReadError::Object(ObjectError::Altered(_)))
+    ));
 }
 
 #[test]
@@ -275,7 +294,9 @@ fn a_destroyed_data_key_makes_the_rows_unreadable() {
     let world = World::new();
     let lake = world.filled();
     let patient = lake.keys.patient(b"PAT-4711");
-    lake.keys.change(|keys| keys.execute("DELETE FROM patient WHERE patient = ?1", [patient])).unwrap();
+    lake.keys
+        .change(|keys| keys.execute("DELETE FROM patient WHERE patient = ?1", [patient]))
+        .unwrap();
     let all = cells(&lake, &["all"]);
     assert!(matches!(read(&lake, person(1), all.clone()), Err(ReadError::Erased)));
     assert!(read(&lake, person(2), all).is_ok());

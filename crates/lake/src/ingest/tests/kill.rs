@@ -1,0 +1,130 @@
+//! An ingest that is stopped at every step, and run again.
+
+use super::*;
+use crate::objects::Objects;
+use crate::testing::faulty::{Fails, Faulty};
+use crate::testing::{SCAN, kek};
+use object_store::local::LocalFileSystem;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+/// A lake with data, and a source in which every table changed since.
+fn changed() -> World {
+    let world = World::new();
+    drop(world.filled());
+    world.write("use.csv", &USE.replace("aspirin", "ibuprofen"));
+    world.write("scan.csv", &SCAN.replace("false", "true"));
+    world.write("doctor.csv", &DOCTOR.replace("Jansen", "Janssen"));
+    world
+}
+
+/// What the lake is in the end: what it shows, what it holds, and every object byte by byte.
+type End = (Vec<String>, IngestReport, BTreeMap<PathBuf, Vec<u8>>);
+
+fn end(world: &World) -> End {
+    let lake = world.open();
+    let report = report(world, &lake);
+    assert!(report.unchanged);
+    (everything(&lake), report, files(&world.root().join("raw")))
+}
+
+/// The uninterrupted ingest: its end, what was shown before, and how many steps it has.
+fn reference(world: &World) -> (Vec<String>, End, usize) {
+    let copy = world.copy();
+    let lake = copy.open();
+    let before = everything(&lake);
+    let mut steps = 0;
+    lake.ingest_with(&copy.source(), &mut |_| steps += 1).unwrap();
+    drop(lake);
+    (before, end(&copy), steps)
+}
+
+const FOLDER: &str = "AEGLE_LAKE_TEST_FOLDER";
+const STEP: &str = "AEGLE_LAKE_TEST_STEP";
+
+/// Not a test by itself: ingests in a process that dies at one step, without any way to tidy up.
+#[test]
+#[ignore = "the process that the next test starts and lets die"]
+fn dies_at_a_step() {
+    let folder = PathBuf::from(std::env::var_os(FOLDER).expect("started by the next test"));
+    let fatal: usize = std::env::var(STEP).unwrap().parse().unwrap();
+    let lake = Lake::open(&folder.join("lake"), &kek()).unwrap();
+    let mut step = 0;
+    let _ = lake.ingest_with(&folder.join("source"), &mut |_| {
+        if step == fatal {
+            std::process::abort();
+        }
+        step += 1;
+    });
+}
+
+#[test]
+fn an_ingest_killed_at_any_step_ends_the_same_when_it_runs_again() {
+    let world = changed();
+    let (before, expected, steps) = reference(&world);
+    assert_eq!(steps, 11);
+    for step in 0..steps {
+        let copy = world.copy();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "ingest::tests::kill::dies_at_a_step", "--ignored"])
+            .env(FOLDER, copy.root().parent().unwrap())
+            .env(STEP, step.to_string())
+            .output()
+            .unwrap();
+        assert!(!child.status.success(), "step {step} was not reached");
+        let lake = copy.open();
+        let shown = everything(&lake);
+        if step + 1 < steps {
+            assert_eq!(shown, before, "step {step}: what was there is still there");
+            lake.ingest(&copy.source()).unwrap();
+        } else {
+            assert_eq!(shown, expected.0, "everything was current before the last step");
+        }
+        drop(lake);
+        assert_eq!(end(&copy), expected, "step {step}");
+    }
+}
+
+#[test]
+fn a_full_disk_at_any_write_is_a_clear_error_and_leaves_nothing() {
+    let world = changed();
+    let (before, expected, _) = reference(&world);
+    let raw_before = files(&world.root().join("raw"));
+    for good in 0..3 {
+        for fails in [Fails::Before, Fails::After] {
+            let copy = world.copy();
+            let raw = copy.root().join("raw");
+            let local = Arc::new(LocalFileSystem::new_with_prefix(&raw).unwrap());
+            let store = Arc::new(Faulty::new(local, good, fails));
+            let objects = Objects::new(store, Some(raw.clone()));
+            let lake = Lake::open_with(&copy.root(), &kek(), objects).unwrap();
+            let error = lake.ingest(&copy.source()).unwrap_err();
+            assert!(matches!(error, IngestError::Object(ObjectError::Full(_))), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("disk is full") && text.contains("free some space"), "{text}");
+            assert_eq!(everything(&lake), before);
+            assert_eq!(files(&raw), raw_before, "what was written is removed again");
+            drop(lake);
+            report(&copy, &copy.open());
+            assert_eq!(end(&copy), expected, "after {good} writes");
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_no_folder_works_the_same() {
+    let world = World::new();
+    drop(world.filled());
+    let local = everything(&world.open());
+    let remote = World::new();
+    std::fs::create_dir_all(remote.root()).unwrap();
+    let store = Arc::new(object_store::memory::InMemory::new());
+    let lake = Lake::open_with(&remote.root(), &kek(), Objects::new(store, None)).unwrap();
+    report(&remote, &lake);
+    for (byte, number) in [(1, "PAT-4711"), (2, "PAT-4712"), (3, "PAT-4713")] {
+        lake.link(person(byte), number).unwrap();
+    }
+    assert_eq!(everything(&lake), local);
+}
