@@ -55,14 +55,18 @@ pub(crate) fn start<E: Clock + Spawner + Metrics>(
 
 async fn tell(clock: impl Clock, mut sender: impl Sender, pool: Arc<Pool>, connected: Connected) {
     let mut arrivals = pool.arrivals();
+    let mut tick = clock.current() + TICK;
     loop {
         select! {
             _ = arrivals.changed() => {},
-            () = clock.sleep(TICK) => {
-                let count = sender.check(Recipients::All).map_or(0, |checked| checked.recipients().len());
-                connected.0.store(count, Ordering::Relaxed);
-                pool.tell_again();
-            },
+            () = clock.sleep_until(tick) => {},
+        }
+        if clock.current() >= tick {
+            tick = clock.current() + TICK;
+            let checked = sender.check(Recipients::All);
+            let count = checked.map_or(0, |checked| checked.recipients().len());
+            connected.0.store(count, Ordering::Relaxed);
+            pool.tell_again();
         }
         loop {
             let untold = pool.untold(GATHERED_BYTES);

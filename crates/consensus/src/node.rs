@@ -245,8 +245,11 @@ fn run(
                 observed.upgrade().map_or_else(String::new, |it| it.encode())
             }),
         });
-        // Whoever started the engine may have gone meanwhile; then `stopped` resolves at once.
-        let _ = up.send(ledger);
+        // The first answer comes when the chain stands where the last run left it.
+        if ledger.read(&[]).await.is_ok() {
+            // Whoever started the engine may have gone meanwhile; then `stopped` resolves at once.
+            let _ = up.send(ledger);
+        }
         tokio::select! {
             _ = stopped => End::Stopped,
             ended = engine.handle => End::Failed(format!("agreement ended: {ended:?}")),

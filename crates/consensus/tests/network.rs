@@ -46,6 +46,7 @@ async fn a_restart_of_all_keeps_the_ledger() {
         network.kill(node).await;
     }
     (0..4).for_each(|node| network.start_node(node));
+    assert!(network.ledger(2).status().height >= before.anchor.header.height);
     let id = before.transaction.id();
     for node in 0..4 {
         let after = network.ledger(node).receipt(id).await.unwrap();
