@@ -4,8 +4,9 @@
 //! of its tags. Invariants: deny wins; no rule, no access; order and duplicates of rules never
 //! matter; adding a deny never opens a cell, adding an allow never closes one.
 //!
-//! Everything is compared as opaque [`Token`]s, so the decision is the same whether they are
-//! blinded or plain. Absent on purpose: clock, disk, network, identity; the caller brings all.
+//! Everything is compared as opaque [`Token`](aegle_model::Token)s, so the decision is the same
+//! whether they are blinded or plain. Absent on purpose: clock, disk, network, identity; the caller
+//! brings all.
 
 mod decide;
 mod request;
