@@ -42,12 +42,17 @@ struct World {
     rules: Vec<Rule>,
 }
 
+/// Mostly the first centre, so that rules and requesters meet.
+fn centre() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => Just(0_usize), 1 => 1..3_usize]
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
     let scope = vec((0..2_usize, 0..TAGS.len()), 1..4);
-    let window = (option::of(0..=12_u8), option::of(12..24_u8), any::<bool>());
-    let purposes = option::of(btree_set(0..4_usize, 1..3));
-    let grantee = (0..3_usize, 0..3_usize, 0..2_usize);
-    (any::<bool>(), grantee, scope, window, purposes).prop_map(
+    let window = (option::of(0..=12_u8), option::of(12..24_u8), prop::bool::weighted(0.2));
+    let purposes = option::weighted(0.2, btree_set(0..4_usize, 1..3));
+    let grantee = (0..3_usize, centre(), 0..2_usize);
+    (prop::bool::weighted(0.6), grantee, scope, window, purposes).prop_map(
         |(allow, grantee, scope, (from, until, shifted), purposes)| {
             let (from, until) = if shifted { (until, None) } else { (from, until) };
             let until = until.filter(|until| from.is_none_or(|from| from < *until));
@@ -59,11 +64,10 @@ fn rule() -> impl Strategy<Value = Rule> {
 fn world() -> impl Strategy<Value = World> {
     let columns = vec(btree_set(0..TAGS.len(), 0..4), 0..5);
     let catalogues = vec(vec(columns, 0..3), 2..=2);
-    let requester =
-        (prop::bool::weighted(0.1), 0..3_usize, 0..2_usize, btree_set(0..2_usize, 0..3));
-    let request =
-        (option::of(btree_set(0..TAGS.len(), 1..3)), option::of(btree_set(0..TAGS.len(), 1..3)));
-    let purpose = option::weighted(0.3, 0..4_usize);
+    let requester = (prop::bool::weighted(0.05), centre(), 0..2_usize, btree_set(0..2_usize, 0..3));
+    let wish = || option::weighted(0.8, btree_set(0..TAGS.len(), 1..3));
+    let request = (wish(), wish());
+    let purpose = option::weighted(0.2, 0..4_usize);
     (catalogues, requester, purpose, request, vec(rule(), 0..10)).prop_map(
         |(catalogues, (patient, centre, id, departments), purpose, (one, two), rules)| {
             let request = one.map(|tags| (0, tags)).into_iter().chain(two.map(|tags| (1, tags)));
