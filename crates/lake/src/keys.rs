@@ -172,11 +172,16 @@ impl Keys {
         Ok(())
     }
 
-    pub(crate) fn record_key(&self, id: PatientId) -> Result<Option<RecordKey>, KeyError> {
+    /// The record key of a patient, read from the key store that `connection` calls `schema`.
+    pub(crate) fn record_key(
+        &self,
+        connection: &Connection,
+        schema: &str,
+        id: PatientId,
+    ) -> Result<Option<RecordKey>, KeyError> {
         let person = self.person(id);
-        let database = hold(&self.database);
-        let mut statement =
-            database.prepare_cached("SELECT wrapped FROM record WHERE person = ?1")?;
+        let sql = format!("SELECT wrapped FROM {schema}.record WHERE person = ?1");
+        let mut statement = connection.prepare_cached(&sql)?;
         let wrapped: Option<Vec<u8>> =
             statement.query_row([person], |row| row.get(0)).optional()?;
         let Some(wrapped) = wrapped else { return Ok(None) };
@@ -241,8 +246,9 @@ mod tests {
         assert_eq!([again.patient(b"4711"), again.patient(b"4712")], patients);
         assert_eq!(again.data_keys(&patients).unwrap(), made);
         assert_ne!(made[0], made[1]);
-        assert_eq!(again.record_key(one).unwrap().unwrap().as_bytes(), &[9; 32]);
-        assert!(again.record_key(two).unwrap().is_none());
+        let record_key = |id| again.change(|keys| again.record_key(keys, "main", id)).unwrap();
+        assert_eq!(record_key(one).unwrap().as_bytes(), &[9; 32]);
+        assert!(record_key(two).is_none());
     }
 
     #[test]

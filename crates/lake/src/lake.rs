@@ -12,7 +12,7 @@ use crate::database::DatabaseError;
 use crate::index::{self, Index};
 use crate::keys::{Kek, KeyError, Keys};
 use crate::layout::Layout;
-use crate::lookup::Lookup;
+use crate::lookup::{KEYS, Lookup};
 use crate::objects::Objects;
 use crate::zones::Zones;
 use aegle_model::{PatientId, RecordKey, RequestId};
@@ -110,9 +110,9 @@ impl Lake {
     }
 
     /// The catalogue of the data that is current now; none before the first ingest.
-    pub fn catalogue(&self) -> Result<Option<Catalogue>, LayoutError> {
+    pub fn catalogue(&self) -> Result<Option<Arc<Catalogue>>, LayoutError> {
         match self.current_layout() {
-            Ok(layout) => Ok(Some(layout.catalogue.clone())),
+            Ok(layout) => Ok(Some(Arc::clone(&layout.catalogue))),
             Err(LayoutError::Empty) => Ok(None),
             Err(error) => Err(error),
         }
@@ -125,7 +125,7 @@ impl Lake {
 
     /// The record key of a patient, if this centre holds it.
     pub fn record_key(&self, patient: PatientId) -> Result<Option<RecordKey>, KeyError> {
-        self.keys.record_key(patient)
+        self.lookup.read(|connection| self.keys.record_key(connection, KEYS, patient))
     }
 
     pub(crate) fn current_layout(&self) -> Result<Arc<Layout>, LayoutError> {

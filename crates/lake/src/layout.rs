@@ -3,10 +3,11 @@
 use crate::catalogue::{Catalogue, Table};
 use aegle_model::{CellId, Hash};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A catalogue with its tables cut.
 pub(crate) struct Layout {
-    pub(crate) catalogue: Catalogue,
+    pub(crate) catalogue: Arc<Catalogue>,
     /// In the order of the catalogue's tables.
     pub(crate) cuts: Vec<Vec<Cut>>,
 }
@@ -24,7 +25,7 @@ impl Layout {
     pub(crate) fn new(catalogue: Catalogue) -> Self {
         let cut = |table| cut(&catalogue, table);
         let cuts = catalogue.tables().iter().map(cut).collect();
-        Self { catalogue, cuts }
+        Self { catalogue: Arc::new(catalogue), cuts }
     }
 
     /// The tables in the catalogue's order, each with its cuts.
