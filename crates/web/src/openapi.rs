@@ -1,7 +1,7 @@
 //! The description of the API: `/openapi.json` (`OpenAPI` 3.1) for machines, `/docs` for people. The
 //! page is made from the document and needs nothing else: no script, no other server.
 
-use crate::{App, border};
+use crate::{App, border, problem};
 use aegle_model::Hash;
 use askama::Template;
 use axum::Router;
@@ -33,7 +33,8 @@ pub(crate) fn head() -> OpenApi {
 
 /// Where the description is.
 pub(crate) fn routes(document: &OpenApi) -> Router<App> {
-    let document = serde_json::to_value(document).expect("the document has only text keys");
+    let mut document = serde_json::to_value(document).expect("the document has only text keys");
+    name_problems(&mut document);
     let page = Page::new(&document).render().expect("writing to memory cannot fail");
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; frame-ancestors 'none'",
@@ -45,6 +46,27 @@ pub(crate) fn routes(document: &OpenApi) -> Router<App> {
     Router::new()
         .route("/openapi.json", get(move || async move { axum::Json(document) }))
         .route("/docs", get(page))
+}
+
+/// Says that errors are problems, also those that any operation can end with.
+fn name_problems(document: &mut Value) {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, operation) in paths.flat_map(|(_, item)| item.as_object_mut().into_iter().flatten()) {
+        let Some(replies) = operation["responses"].as_object_mut() else { continue };
+        let mut problem = None;
+        let errors = replies.iter_mut().filter(|(status, _)| status.as_str() >= "400");
+        for (_, reply) in errors {
+            let Some(content) = reply["content"].as_object_mut() else { continue };
+            if let Some(schema) = content.remove("application/json") {
+                content.insert(problem::MEDIA_TYPE.to_owned(), schema);
+            }
+            problem.get_or_insert_with(|| reply.clone());
+        }
+        if let Some(mut any) = problem {
+            any["description"] = "any other problem".into();
+            replies.insert("default".to_owned(), any);
+        }
+    }
 }
 
 const STYLE: &str = include_str!("../templates/docs.css");

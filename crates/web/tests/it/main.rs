@@ -1,0 +1,10 @@
+//! The doors of a node, tried from outside: real centres, a real ledger, real lakes.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+mod between_nodes;
+mod description;
+mod look_alikes;
+mod problems;
+mod story;
+mod support;
