@@ -2,7 +2,7 @@
 
 use crate::submit::random;
 use crate::{Caller, Centre, Error};
-use aegle_identity::{NewUser, Role, UserError};
+use aegle_identity::{NewUser, Role, User, UserError};
 use aegle_lake::LinkError;
 use aegle_ledger::{Body, Enrol};
 use aegle_model::{Handle, PatientId, RecordKey};
@@ -22,7 +22,8 @@ pub struct NewLogin {
 impl Centre {
     /// Enrols the patient with this centre's patient number and gives them a login.
     ///
-    /// A run that was cut short is taken up again by the next one.
+    /// Enrolling with the same login and number again changes nothing, and takes up a run that was
+    /// cut short.
     pub async fn enrol(
         &self,
         caller: &Caller,
@@ -30,16 +31,46 @@ impl Centre {
         login: NewLogin,
     ) -> Result<Handle, Error> {
         caller.administrator()?;
-        let patient = PatientId::from_array(random());
-        let key = RecordKey::from_array(random());
+        let fresh = || (PatientId::from_array(random()), RecordKey::from_array(random()));
+        let (patient, key) = self.begun(&login.login).await?.unwrap_or_else(fresh);
+        let enrolled = self.patient(patient).await?.is_some();
         self.attach(patient, number, &key).await?;
         let commitment = key.commitment();
-        if let Err(error) = self.commit(Body::Enrol(Enrol { patient, commitment })).await {
+        let enrol = (!enrolled).then_some(Body::Enrol(Enrol { patient, commitment }));
+        self.admit(patient, Some(login), enrol).await?;
+        Ok(Handle::from(patient))
+    }
+
+    /// The patient that an earlier run gave this login to.
+    async fn begun(&self, login: &str) -> Result<Option<(PatientId, RecordKey)>, Error> {
+        let (identity, login) = (Arc::clone(&self.parts().identity), login.to_owned());
+        let found = tokio::task::spawn_blocking(move || identity.user(&login)).await;
+        let Ok(User { role: Role::Patient { patient: Some(patient) }, .. }) =
+            found.map_err(Error::internal)?
+        else {
+            return Ok(None);
+        };
+        Ok(self.record_key(patient).await?.map(|key| (patient, key)))
+    }
+
+    /// Gives an attached patient a login, then tells the ledger, if it does not know yet. What can
+    /// be refused here is settled before the ledger hears of it.
+    pub(crate) async fn admit(
+        &self,
+        patient: PatientId,
+        login: Option<NewLogin>,
+        news: Option<Body>,
+    ) -> Result<(), Error> {
+        let Some(news) = news else { return self.create_login(patient, login).await };
+        let admitted = async {
+            self.create_login(patient, login).await?;
+            self.commit(news).await
+        };
+        if let Err(error) = admitted.await {
             self.with_lake(move |lake| lake.unlink(patient)).await?.map_err(Error::internal)?;
             return Err(error);
         }
-        self.create_login(patient, login).await?;
-        Ok(Handle::from(patient))
+        Ok(())
     }
 
     /// Ties a pseudonym to a patient number of this centre and keeps the record key.
@@ -57,20 +88,20 @@ impl Centre {
         .await?
     }
 
-    /// Gives a patient a login at this centre.
-    pub(crate) async fn create_login(
-        &self,
-        patient: PatientId,
-        login: NewLogin,
-    ) -> Result<(), Error> {
+    /// Gives a patient this login, unless they have it already.
+    async fn create_login(&self, patient: PatientId, login: Option<NewLogin>) -> Result<(), Error> {
+        let Some(login) = login else { return Ok(()) };
         let identity = Arc::clone(&self.parts().identity);
         let create = move || {
             let NewLogin { login, name, passphrase } = &login;
             let role = Role::Patient { patient: Some(patient) };
-            identity.create_user(&NewUser { login, name, passphrase, role })
+            if identity.user(login).is_ok_and(|user| user.role == role) {
+                return Ok(());
+            }
+            identity.create_user(&NewUser { login, name, passphrase, role }).map(|_| ())
         };
         let created = tokio::task::spawn_blocking(create).await.map_err(Error::internal)?;
-        created.map(|_| ()).map_err(user_error)
+        created.map_err(user_error)
     }
 }
 
@@ -91,6 +122,7 @@ fn user_error(error: UserError) -> Error {
         UserError::Passphrase(why) => Error::invalid("passphrase", why),
         why @ UserError::Name => Error::invalid("name", why),
         why @ UserError::Taken(_) => Error::Conflict(why.to_string()),
+        UserError::Busy => Error::Unavailable { part: "identity" },
         other => Error::internal(other),
     }
 }

@@ -24,7 +24,7 @@ impl Centre {
             match Transaction::from_bytes(&bytes) {
                 Ok(transaction) => self.carry(transaction),
                 Err(error) => {
-                    tracing::error!(%error, "The outbox holds bytes that are no transaction")
+                    tracing::error!(%error, "The outbox holds bytes that are no transaction");
                 }
             }
         }

@@ -86,7 +86,7 @@ impl Centre {
     }
 
     /// Accepts the offer of the patient with this handle, who is `number` here. The patient gets a
-    /// login here if one is given.
+    /// login here if one is given. A run that was cut short is taken up again by the next one.
     pub async fn accept_link(
         &self,
         caller: &Caller,
@@ -99,21 +99,21 @@ impl Centre {
         let key = keybox::open(&self.parts().seal, (patient, self.id()), &offer.sealed_key)
             .ok_or_else(|| Error::Conflict("the offered record key does not open here".into()))?;
         let record = self.patient(patient).await?;
-        if record.is_none_or(|record| record.commitment != key.commitment()) {
+        let Some(record) = record.filter(|record| record.commitment == key.commitment()) else {
             return Err(Error::Conflict("the offered record key is not the patient's".into()));
-        }
+        };
         self.attach(patient, number, &key).await?;
         let OfferMessage { speaks, by_patient, .. } = offer;
-        let link = Link { patient, speaks, commitment: key.commitment(), by_patient };
-        if let Err(error) = self.commit(Body::Link(link)).await {
-            self.with_lake(move |lake| lake.unlink(patient)).await?.map_err(Error::internal)?;
-            return Err(error);
-        }
-        self.parts().store.drop_offer(patient)?;
-        match login {
-            Some(login) => self.create_login(patient, login).await,
-            None => Ok(()),
-        }
+        let commitment = key.commitment();
+        // An earlier run may have come this far.
+        let link = record.link(self.id()).is_none().then_some(Body::Link(Link {
+            patient,
+            speaks,
+            commitment,
+            by_patient,
+        }));
+        self.admit(patient, login, link).await?;
+        Ok(self.parts().store.drop_offer(patient)?)
     }
 
     fn find_offer(&self, handle: Handle) -> Result<(PatientId, OfferMessage), Error> {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const CONNECT: Duration = Duration::from_millis(1_000);
+const CONNECT: Duration = Duration::from_secs(1);
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Where a centre's node listens for other nodes.
@@ -96,7 +96,7 @@ impl Peer {
             .tls_backend_preconfigured(tls)
             .resolve(NAME, address)
             .connect_timeout(CONNECT)
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .http2_keep_alive_interval(Duration::from_secs(5))
             .http2_keep_alive_timeout(Duration::from_secs(5))
             .redirect(reqwest::redirect::Policy::none())

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[error("could not use the centre's store")]
 pub struct StoreError(#[from] rusqlite::Error);
 
-/// SQLite in one file.
+/// `SQLite` in one file.
 pub struct Store(Mutex<Connection>);
 
 const SCHEMA: &str = "
