@@ -1,7 +1,7 @@
 //! Which patients a row belongs to.
 
 use crate::catalogue::{Catalogue, Patient, Table};
-use crate::hole::Findings;
+use crate::finding::Findings;
 use crate::source::{Row, TableReader};
 use aegle_model::Name;
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,7 +10,8 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
-use crate::hole::{Finding, Findings, Hole};
+use crate::finding::{Finding, Findings};
+use crate::hole::Hole;
 use crate::kind::Kind;
 use aegle_model::{CellId, Hash, Name, TagName, Vocabulary};
 use borsh::BorshSerialize;

@@ -2,7 +2,8 @@
 
 use crate::attribution::Attribution;
 use crate::catalogue::{self, Catalogue, Table};
-use crate::hole::{Finding, Findings, Hole};
+use crate::finding::{Finding, Findings};
+use crate::hole::Hole;
 use crate::source::TableReader;
 use aegle_model::Name;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! How the lake opens its `SQLite` files.
+//! How the lake opens its `SQLite` files: `index.db` and `keys.db`.
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::path::Path;
@@ -9,16 +9,18 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The disk holds no more.
-    #[error("could not write the lake's index: the disk is full; free some space and run it again")]
+    #[error(
+        "could not write a database of the lake: the disk is full; free some space and run it again"
+    )]
     Full(#[source] rusqlite::Error),
     /// Another process keeps the database locked.
-    #[error("the lake's index is locked by another process; try again when it is done")]
+    #[error("a database of the lake is locked by another process; try again when it is done")]
     Locked(#[source] rusqlite::Error),
     /// The file is not what it should be.
-    #[error("the lake's index is damaged; restore it from a backup")]
+    #[error("a database of the lake is damaged; restore it from a backup")]
     Damaged(#[source] rusqlite::Error),
     /// The format is of another version of this program.
-    #[error("the lake's index has format {found}; this program reads format {expected}")]
+    #[error("a database of the lake has format {found}; this program reads format {expected}")]
     Format {
         /// The version in the file.
         found: i64,
@@ -26,7 +28,7 @@ pub enum DatabaseError {
         expected: i64,
     },
     /// Anything else.
-    #[error("could not use the lake's index")]
+    #[error("could not use a database of the lake")]
     Other(#[source] rusqlite::Error),
 }
 

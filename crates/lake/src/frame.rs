@@ -13,6 +13,7 @@
 
 use crate::crypt::{Altered, Cipher, MacKey, NonceBytes, TAG};
 use crate::keys::PatientKey;
+use zeroize::Zeroizing;
 
 const HEADER: usize = 2 + 4 + 12;
 
@@ -47,8 +48,8 @@ pub(crate) struct FrameKey {
 
 impl FrameKey {
     pub(crate) fn new(data_key: &[u8; 32]) -> Self {
-        let nonces = MacKey::new(&MacKey::new(data_key).mac("aegle frame nonce v1", &[]));
-        Self { cipher: Cipher::new(data_key), nonces }
+        let nonces = Zeroizing::new(MacKey::new(data_key).mac("aegle frame nonce v1", &[]));
+        Self { cipher: Cipher::new(data_key), nonces: MacKey::new(&nonces) }
     }
 
     fn nonce(&self, place: &[u8], rows: &[u8]) -> NonceBytes {

@@ -13,7 +13,7 @@ mod tests;
 use crate::catalogue::{self, Catalogue};
 use crate::check::{CheckReport, check_data};
 use crate::database::DatabaseError;
-use crate::hole::Findings;
+use crate::finding::Findings;
 use crate::index::State;
 use crate::keys::KeyError;
 use crate::lake::Lake;

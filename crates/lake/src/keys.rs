@@ -11,7 +11,7 @@ use aegle_model::{PatientId, RecordKey};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::path::Path;
 use std::sync::Mutex;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// The centre's key-encryption key: 256 random bits, kept outside the lake.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -98,7 +98,8 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn open(path: &Path, kek: &Kek) -> Result<Self, KeyError> {
         let mut database = database::open(path, SCHEMA)?;
-        let wrapping = Cipher::new(&MacKey::new(&kek.0).mac("aegle lake wrapping v1", &[]));
+        let wrapping = MacKey::new(&kek.0).mac("aegle lake wrapping v1", &[]);
+        let wrapping = Cipher::new(&Zeroizing::new(wrapping));
         let index = MacKey::new(&*secret(&mut database, &wrapping, INDEX_SECRET)?);
         let naming = MacKey::new(&*secret(&mut database, &wrapping, NAMING_SECRET)?);
         Ok(Self { database: Mutex::new(database), wrapping, index, naming })

@@ -8,10 +8,10 @@ use crate::keys::{PatientKey, PersonKey};
 use crate::objects::ObjectName;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, PoisonError};
 
-/// How many connections are kept between reads.
-const IDLE_MAX: usize = 8;
+/// How many connections there are at most. Who finds none free waits: a look-up is short.
+const OPEN_MAX: usize = 8;
 
 /// The name under which a reading connection knows the key store.
 pub(crate) const KEYS: &str = "keys";
@@ -19,7 +19,31 @@ pub(crate) const KEYS: &str = "keys";
 pub(crate) struct Lookup {
     index: PathBuf,
     keys: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    pool: Mutex<Pool>,
+    freed: Condvar,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    open: usize,
+}
+
+/// A turn to use a connection; given back whatever happens. A connection that failed is closed.
+struct Turn<'a> {
+    lookup: &'a Lookup,
+    connection: Option<Connection>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut pool = hold(&self.lookup.pool);
+        match self.connection.take() {
+            Some(connection) => pool.idle.push(connection),
+            None => pool.open -= 1,
+        }
+        self.lookup.freed.notify_one();
+    }
 }
 
 /// The rows of one patient in one current batch.
@@ -35,7 +59,7 @@ pub(crate) struct Found {
 
 impl Lookup {
     pub(crate) fn new(index: PathBuf, keys: PathBuf) -> Self {
-        Self { index, keys, idle: Mutex::new(Vec::new()) }
+        Self { index, keys, pool: Mutex::default(), freed: Condvar::new() }
     }
 
     /// Runs `work` on one snapshot.
@@ -43,16 +67,27 @@ impl Lookup {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let idle = hold(&self.idle).pop();
-        let connection = idle.map_or_else(|| self.connect(), Ok)?;
+        let mut turn = Turn { lookup: self, connection: self.idle() };
+        let connection = match turn.connection.take() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
         connection.prepare_cached("BEGIN")?.execute([])?;
         let result = work(&connection);
         connection.prepare_cached("COMMIT")?.execute([])?;
-        let mut idle = hold(&self.idle);
-        if idle.len() < IDLE_MAX {
-            idle.push(connection);
-        }
+        turn.connection = Some(connection);
         result
+    }
+
+    /// Waits for a turn; yields a connection if one is open already.
+    fn idle(&self) -> Option<Connection> {
+        let mut pool = hold(&self.pool);
+        while pool.idle.is_empty() && pool.open >= OPEN_MAX {
+            pool = self.freed.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+        let connection = pool.idle.pop();
+        pool.open += usize::from(connection.is_none());
+        connection
     }
 
     fn connect(&self) -> Result<Connection, DatabaseError> {

@@ -48,7 +48,7 @@ pub enum ObjectError {
 const FOLDER: &str = "packs";
 
 /// How many objects stay open between reads.
-const OPEN_MAX: usize = 256;
+const OPEN_MAX: usize = 128;
 
 /// Objects in a store.
 ///
@@ -84,6 +84,7 @@ impl Objects {
         block_on(self.store.put(&location(name), payload)).map_err(|error| failed(name, error))?;
         let Some(folder) = &self.local else { return Ok(()) };
         let path = folder.join(location(name).as_ref());
+        // The file, and the folders that may have been made for it.
         path.ancestors()
             .take(3)
             .try_for_each(sync)

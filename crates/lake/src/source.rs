@@ -2,7 +2,8 @@
 
 use crate::catalogue::{Column, Table};
 use crate::crypt::{self, MacKey};
-use crate::hole::{Findings, Hole};
+use crate::finding::Findings;
+use crate::hole::Hole;
 use crate::value::Value;
 use aegle_model::Name;
 use csv::ByteRecord;

@@ -4,7 +4,8 @@
 //! still be checked.
 
 use super::{Catalogue, Column, FILE, Labels, Patient, Table, raw};
-use crate::hole::{Findings, Hole};
+use crate::finding::Findings;
+use crate::hole::Hole;
 use crate::kind::Kind;
 use aegle_model::{ALL, Cell, CellId, Hash, Name, Tag, TagName, Vocabulary, VocabularyError};
 use std::collections::{BTreeMap, BTreeSet};

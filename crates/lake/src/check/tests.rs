@@ -178,3 +178,17 @@ fn a_record_may_be_as_long_as_the_limit_and_not_longer() {
     assert_eq!(about_use(content(limit - others).as_bytes()), Vec::<String>::new());
     assert_eq!(about_use(content(limit - others + 1).as_bytes()).len(), 2);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_file_makes_a_check_panic(content: Vec<u8>, cut in 0..CATALOGUE.len(), text: String) {
+        let (before, after) = CATALOGUE.split_at(cut);
+        let catalogue = format!("{before}{text}{after}");
+        let folder = folder(&[
+            ("catalogue.toml", catalogue.as_bytes()),
+            ("use.csv", &[USE.as_bytes(), &content].concat()),
+            ("doctor.csv", &content),
+        ]);
+        proptest::prop_assert!(!check(folder.path()).to_string().is_empty());
+    }
+}

@@ -3,7 +3,7 @@
 use super::IngestError;
 use crate::attribution::Attribution;
 use crate::check::CheckReport;
-use crate::hole::Findings;
+use crate::finding::Findings;
 use crate::keys::{Keys, PatientKey};
 use crate::layout::{Cut, Layout};
 use crate::source::{Row, TableReader};

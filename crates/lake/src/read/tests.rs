@@ -318,3 +318,37 @@ fn reads_go_on_while_an_ingest_replaces_the_data() {
     assert!(before.len() >= 4 && before.iter().all(|value| *value == old));
     assert_eq!(*last, new);
 }
+
+#[test]
+fn many_reads_at_once_share_a_few_connections() {
+    let world = World::new();
+    let lake = world.filled();
+    let all = cells(&lake, &["all"]);
+    std::thread::scope(|scope| {
+        for turn in 0..32_u8 {
+            let (lake, all) = (&lake, all.clone());
+            scope.spawn(move || {
+                let who = turn % 4 + 1;
+                let shown = read(lake, person(who), all).map(|part| part.tables.len());
+                let expected = [Some(3), Some(2), Some(1), None][usize::from(who - 1)];
+                assert_eq!(shown.ok(), expected, "a read that fails gives its turn back");
+            });
+        }
+    });
+    assert_eq!(temporary_files(&world), 0);
+}
+
+#[test]
+fn a_damaged_database_is_named() {
+    let world = World::new();
+    drop(world.filled());
+    for file in ["index.db", "keys.db"] {
+        let path = world.root().join(file);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, vec![b'x'; 20_000]).unwrap();
+        let error = Lake::open(&world.root(), &kek()).err().unwrap().to_string();
+        assert_eq!(error, "a database of the lake is damaged; restore it from a backup");
+        fs::write(&path, whole).unwrap();
+    }
+    assert!(Lake::open(&world.root(), &kek()).is_ok());
+}

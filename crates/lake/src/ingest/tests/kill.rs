@@ -48,7 +48,7 @@ const STEP: &str = "AEGLE_LAKE_TEST_STEP";
 #[test]
 #[ignore = "the process that the next test starts and lets die"]
 fn dies_at_a_step() {
-    let folder = PathBuf::from(std::env::var_os(FOLDER).expect("started by the next test"));
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let fatal: usize = std::env::var(STEP).unwrap().parse().unwrap();
     let lake = Lake::open(&folder.join("lake"), &kek()).unwrap();
     let mut step = 0;
