@@ -8,17 +8,17 @@ use std::hint::black_box;
 use std::time::Instant;
 
 /// Median microseconds of one decision with this many rules of the patient.
-pub(crate) fn microseconds(rules: u16) -> f64 {
-    let (rules, request) = ((0..rules).map(rule).collect::<Vec<_>>(), request());
+pub(crate) fn microseconds(count: u16) -> f64 {
+    let (rules, request) = ((0..count).map(rule).collect::<Vec<_>>(), request());
     let policy = Policy { emergency: true };
-    let repeat = 200_000 / rules.len().max(1);
+    let repeat = 200_000 / u32::from(count.max(1));
     let mut runs: Vec<f64> = (0..15)
         .map(|_| {
             let started = Instant::now();
             for _ in 0..repeat {
                 black_box(decide(black_box(&rules), black_box(&request), policy, Timestamp(1)));
             }
-            started.elapsed().as_secs_f64() * 1e6 / repeat as f64
+            started.elapsed().as_secs_f64() * 1e6 / f64::from(repeat)
         })
         .collect();
     runs.sort_by(f64::total_cmp);

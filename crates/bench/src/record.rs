@@ -19,7 +19,7 @@ pub(crate) struct Args {
     single: usize,
     /// How many records to ask for with many in flight
     #[arg(long, default_value_t = 3000)]
-    many: usize,
+    many: u32,
     /// How many in flight
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
@@ -76,10 +76,10 @@ async fn measure(args: &Args) -> Result<Figures> {
         p50_ms: percentile(&mut single, 50),
         p99_ms: percentile(&mut single, 99),
         in_flight: args.in_flight,
-        per_second: args.many as f64 / seconds,
+        per_second: f64::from(args.many) / seconds,
         loaded_p50_ms: percentile(&mut loaded, 50),
         loaded_p99_ms: percentile(&mut loaded, 99),
-        cpu_ms_per_disclosure: cpu / args.many as f64,
+        cpu_ms_per_disclosure: cpu / f64::from(args.many),
         node_rss_mb,
         node_rss_loaded_mb,
         decide_20_rules_us: decide::microseconds(20),

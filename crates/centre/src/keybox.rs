@@ -1,10 +1,10 @@
 //! Record keys on their way to another centre: HPKE (RFC 9180) to the key that the ledger names.
+//!
+//! DHKEM(P-256, HKDF-SHA-256), HKDF-SHA-256, AES-256-GCM, as for the parts of a record.
 
 use aegle_model::{CentreId, PatientId, RecordKey};
-use hpke::aead::AesGcm256;
-use hpke::kdf::HkdfSha256;
-use hpke::kem::DhP256HkdfSha256;
-use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use rustls::crypto::aws_lc_rs::hpke::DH_KEM_P256_HKDF_SHA256_AES_256 as SUITE;
+use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 use zeroize::Zeroizing;
 
 const INFO: &[u8] = b"aegle record key v1";
@@ -12,8 +12,15 @@ const POINT: usize = 65;
 
 /// A fresh key pair: the secret and the uncompressed point that goes into the genesis.
 pub fn generate() -> (Zeroizing<Vec<u8>>, [u8; POINT]) {
-    let (secret, public) = DhP256HkdfSha256::gen_keypair();
-    (Zeroizing::new(secret.to_bytes().to_vec()), public.to_bytes().into())
+    let (HpkePublicKey(point), secret) =
+        SUITE.generate_key_pair().expect("the system's random source works");
+    let point = point.try_into().expect("an uncompressed point has 65 bytes");
+    (Zeroizing::new(secret.secret_bytes().to_vec()), point)
+}
+
+/// Whether something can be sealed to this point.
+pub(crate) fn is_point(point: &[u8; POINT]) -> bool {
+    SUITE.seal(INFO, &[], &[], &HpkePublicKey(point.to_vec())).is_ok()
 }
 
 /// Seals a record key to the centre that has this point; none when it is no point.
@@ -22,16 +29,10 @@ pub(crate) fn seal(
     (patient, to): (PatientId, CentreId),
     key: &RecordKey,
 ) -> Option<Vec<u8>> {
-    let public = <DhP256HkdfSha256 as Kem>::PublicKey::from_bytes(point).ok()?;
-    let (head, body) = hpke::single_shot_seal::<AesGcm256, HkdfSha256, DhP256HkdfSha256>(
-        &OpModeS::Base,
-        &public,
-        INFO,
-        key.as_bytes(),
-        &bound(patient, to),
-    )
-    .ok()?;
-    Some([head.to_bytes().as_slice(), &body].concat())
+    let point = HpkePublicKey(point.to_vec());
+    let sealed = SUITE.seal(INFO, &bound(patient, to), key.as_bytes(), &point);
+    let (EncapsulatedSecret(head), body) = sealed.ok()?;
+    Some([head, body].concat())
 }
 
 /// Opens what was sealed to this centre for this patient.
@@ -40,17 +41,10 @@ pub(crate) fn open(
     (patient, to): (PatientId, CentreId),
     sealed: &[u8],
 ) -> Option<RecordKey> {
-    let secret = <DhP256HkdfSha256 as Kem>::PrivateKey::from_bytes(secret).ok()?;
     let (head, body) = sealed.split_at_checked(POINT)?;
-    let head = <DhP256HkdfSha256 as Kem>::EncappedKey::from_bytes(head).ok()?;
-    let plain = hpke::single_shot_open::<AesGcm256, HkdfSha256, DhP256HkdfSha256>(
-        &OpModeR::Base,
-        &secret,
-        &head,
-        INFO,
-        body,
-        &bound(patient, to),
-    );
+    let head = EncapsulatedSecret(head.to_vec());
+    let secret = HpkePrivateKey::from(secret.to_vec());
+    let plain = SUITE.open(&head, INFO, &bound(patient, to), body, &secret);
     let plain = Zeroizing::new(plain.ok()?);
     Some(RecordKey::from_array(plain.as_slice().try_into().ok()?))
 }
@@ -74,6 +68,7 @@ mod tests {
         assert_eq!(opened(&secret, to), Some([7; 32]));
         assert_eq!(opened(&other, to), None);
         assert_eq!(opened(&secret, CentreId::from_array([3; 16])), None);
+        assert!(is_point(&point) && !is_point(&[0; 65]));
         assert!(seal(&[0; 65], (patient, to), &key).is_none());
     }
 }

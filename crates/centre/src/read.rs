@@ -3,7 +3,7 @@
 use crate::guard::{GuardRequest, check_reason};
 use crate::hand_out::PartRequest;
 use crate::submit::{now, random};
-use crate::{Caller, Centre, Error, PeerError};
+use crate::{Caller, Centre, Error, PeerError, keybox};
 use aegle_access::Purpose;
 use aegle_ledger::{
     Attestation, Deliver, Missing, OpenedRequest, PartDelivery, PatientRecord, Receipt,
@@ -66,6 +66,10 @@ impl Centre {
     /// Asks for a record on behalf of a signed-in patient or professional of this centre.
     pub async fn read_record(&self, caller: &Caller, ask: Ask) -> Result<Answer, Error> {
         check_reason(ask.purpose, ask.reason.as_deref())?;
+        // Whatever is wrong with a question is told before it is looked whom it is about.
+        if !keybox::is_point(&ask.recipient) {
+            return Err(Error::invalid("recipient", "an uncompressed P-256 point is expected"));
+        }
         let wishes = self.wishes(ask.wishes.clone()).await?;
         let started = Instant::now();
         let requester = self.requester(caller, &ask)?;
@@ -249,9 +253,10 @@ impl Centre {
         let alive = join_all(wishes.iter().map(|wish| self.alive(wish.centre))).await;
         let mut parts = Vec::with_capacity(wishes.len());
         for (wish, alive) in wishes.iter().zip(alive) {
-            let sealed = match alive {
-                true => Some(self.seal_nothing(wish.centre, recipient, request, receipt).await?),
-                false => None,
+            let sealed = if alive {
+                Some(self.seal_nothing(wish.centre, recipient, request, receipt).await?)
+            } else {
+                None
             };
             parts.push(AnswerPart { centre: wish.centre, sealed });
         }

@@ -41,6 +41,8 @@ pub struct Question<'a> {
 impl Client {
     /// A client of the node at `base`, such as `http://127.0.0.1:8080`. Nobody is signed in.
     pub fn new(base: &str) -> Result<Self> {
+        // A second client finds the provider installed; that is as good.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), http, token: None })
     }

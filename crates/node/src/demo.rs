@@ -53,7 +53,8 @@ struct Report {
 /// One step of the story: what must be, and what is.
 #[derive(Serialize)]
 struct Step {
-    step: &'static str,
+    #[serde(rename = "step")]
+    name: &'static str,
     expect: String,
     got: String,
 }
@@ -151,7 +152,7 @@ async fn play(args: &Args, dir: PathBuf) -> Result<()> {
     }
     let failed: Vec<_> = report.story.iter().filter(|step| step.expect != step.got).collect();
     if let Some(step) = failed.first() {
-        bail!("step {} failed: expected {}, got {}", step.step, step.expect, step.got);
+        bail!("step {} failed: expected {}, got {}", step.name, step.expect, step.got);
     }
     if !report.log_complete {
         bail!("step i failed: the access log is not proven complete");

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// Ask for a record and open what comes back
 #[derive(Parser)]
 pub(crate) struct Args {
-    /// The node to ask, such as http://127.0.0.1:8080
+    /// The node to ask, such as <http://127.0.0.1:8080>
     #[arg(long, value_name = "URL")]
     node: String,
     /// Who asks
@@ -102,7 +102,7 @@ fn print(opened: &Opened) {
     match &opened.part {
         None => println!("{}: did not answer\n", opened.centre),
         Some(Part { tables, .. }) if tables.is_empty() => {
-            println!("{}: nothing to show\n", opened.centre)
+            println!("{}: nothing to show\n", opened.centre);
         }
         Some(part) => {
             println!("{}", opened.centre);

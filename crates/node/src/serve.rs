@@ -66,13 +66,11 @@ async fn serve(settings: &Settings) -> Result<()> {
             warn!("Some requests did not end in time");
         }
     }
-    match end {
-        Some(End::Failed(reason)) => bail!("the consensus engine failed: {reason}"),
-        _ => {
-            consensus.stop().await;
-            Ok(())
-        }
+    if let Some(End::Failed(reason)) = end {
+        bail!("the consensus engine failed: {reason}");
     }
+    consensus.stop().await;
+    Ok(())
 }
 
 /// Waits until the node is to stop.

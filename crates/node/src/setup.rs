@@ -97,11 +97,6 @@ impl Planned {
     pub(crate) fn ingest(&self, source: &Path) -> Result<IngestReport> {
         Ok(open_lake(&self.settings, &self.secrets)?.ingest(source)?)
     }
-
-    /// Where the node keeps its part of the ledger.
-    pub(crate) fn ledger_folder(&self) -> PathBuf {
-        self.settings.data.join("ledger")
-    }
 }
 
 /// Addresses on this machine that nobody listens at now.

@@ -1,0 +1,75 @@
+//! The whole story on four real node processes, and what they leave on disk.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn the_story_holds_and_the_ledger_knows_nothing_about_anyone() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("network");
+    let played = Command::new(env!("CARGO_BIN_EXE_aegle"))
+        .args(["demo", "--once", "--json", "--dir"])
+        .arg(&dir)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&played.stderr);
+    assert!(played.status.success(), "{told}\n{}", logs(&dir));
+    let report: Value = serde_json::from_slice(&played.stdout).unwrap();
+    assert_eq!(report["nodes"], 4);
+    assert_eq!(report["log_complete"], true);
+    let steps = report["story"].as_array().unwrap();
+    let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a", "b", "c", "d", "e", "f", "g", "h", "i"]);
+    for step in steps {
+        assert_eq!(step["expect"], step["got"], "step {}", step["step"]);
+    }
+    nothing_readable(&dir);
+}
+
+/// Reads every byte that one node keeps for the ledger and looks for what must not be there.
+fn nothing_readable(dir: &Path) {
+    let stored = bytes_below(&dir.join("KHM/data/ledger"));
+    assert!(stored.len() > 10_000, "the ledger has written its blocks");
+    for secret in secrets(dir) {
+        let found = stored.windows(secret.len()).any(|window| window == secret);
+        assert!(!found, "the ledger's files hold {:?}", String::from_utf8_lossy(&secret));
+    }
+}
+
+/// Patient numbers, staff numbers, logins, words of a reason, table and column names.
+fn secrets(dir: &Path) -> Vec<Vec<u8>> {
+    let mut secrets: Vec<Vec<u8>> =
+        ["unconscious", "medication_use", "prescribed_by", "patnr", "Galbraith", "Department"]
+            .map(Vec::from)
+            .to_vec();
+    for (centre, column) in [("ZMC", "patnr"), ("FCRB", "patnr")] {
+        let table = if centre == "ZMC" { "patient_details" } else { "patient" };
+        let mut reader =
+            csv::Reader::from_path(dir.join(format!("sources/{centre}/{table}.csv"))).unwrap();
+        let headers = reader.headers().unwrap().clone();
+        let key = headers.iter().position(|header| header == column).unwrap();
+        let numbers = reader.records().map(|row| row.unwrap()[key].as_bytes().to_vec());
+        secrets.extend(numbers);
+    }
+    // A short number stands in canonical bytes behind its length.
+    secrets.extend(["207"].map(|number| [&3_u32.to_le_bytes(), number.as_bytes()].concat()));
+    secrets
+}
+
+fn bytes_below(folder: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        bytes.extend(if path.is_dir() { bytes_below(&path) } else { fs::read(path).unwrap() });
+    }
+    bytes
+}
+
+fn logs(dir: &Path) -> String {
+    let log = |code: &str| fs::read_to_string(dir.join(code).join("node.log")).unwrap_or_default();
+    ["USTAN", "ZMC", "FCRB", "KHM"].map(|code| format!("== {code}\n{}", log(code))).join("\n")
+}
