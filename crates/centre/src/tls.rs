@@ -63,11 +63,12 @@ impl Certificate {
     /// How to call the one centre whose certificate has this pin.
     pub fn client(&self, peer: Hash) -> Result<ClientConfig, TlsError> {
         let pins = Pins::new([(peer, CentreId::from_array([0; 16]))]);
-        let config = ClientConfig::builder_with_provider(provider())
+        let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(pins))
             .with_client_auth_cert(vec![self.certificate.clone()], self.private())?;
+        config.alpn_protocols = protocols();
         Ok(config)
     }
 
@@ -78,7 +79,7 @@ impl Certificate {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(pins))
             .with_single_cert(vec![self.certificate.clone()], self.private())?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols();
         Ok(config)
     }
 
@@ -89,6 +90,11 @@ impl Certificate {
 
 /// The name in every certificate; nobody looks at it.
 pub(crate) const NAME: &str = "node.aegle";
+
+/// HTTP/2 where both sides can: many calls share one connection.
+fn protocols() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+}
 
 /// How the ledger names a certificate.
 pub fn pin(certificate: &CertificateDer<'_>) -> Hash {
