@@ -33,6 +33,7 @@ pub use tls_listener::{Member, TlsListener, TlsListenerError};
 
 use aegle_centre::Centre;
 use axum::extract::FromRef;
+use axum::routing::get;
 use axum::{Router, middleware};
 use limits::Gate;
 use metrics::Metrics;
@@ -58,18 +59,19 @@ impl FromRef<App> for Centre {
 /// `ConnectInfo<SocketAddr>`, for the limits are per address.
 pub fn api(centre: Centre, limits: Limits) -> Router {
     let (metrics, gate) = (Arc::new(Metrics::new()), Arc::new(Gate::new(limits)));
-    let (limited, probes, document) = routers();
+    let (limited, counted, document) = routers();
     let limited = limited
         .merge(openapi::routes(&document))
         .fallback(|| async { axum::http::StatusCode::NOT_FOUND })
         .layer(middleware::from_fn_with_state(Arc::clone(&gate), limits::admit));
-    // Probes are outside the limits: a node that is full is not dead.
-    let router = probes.merge(limited);
+    // A node that is full can still be watched, and is not dead.
+    let counted = counted.layer(middleware::from_fn_with_state(Arc::clone(&gate), limits::count));
+    let router = counted.route("/livez", get(status::livez)).merge(limited);
     let observe = middleware::from_fn_with_state(Some(Arc::clone(&metrics)), limits::observe);
     router.layer(observe).with_state(App { centre, metrics, gate })
 }
 
-/// The routes with and without limits, and what describes both.
+/// The routes with all limits, those with the limit per address only, and what describes both.
 fn routers() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let v1 = OpenApiRouter::new()
         .routes(routes!(session::sign_in, session::sign_out))
@@ -87,14 +89,13 @@ fn routers() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(records::read))
         .routes(routes!(log::read))
         .routes(routes!(status::ledger));
-    let probes = OpenApiRouter::new()
-        .routes(routes!(status::livez))
-        .routes(routes!(status::readyz))
-        .routes(routes!(status::metrics));
+    let watched =
+        OpenApiRouter::new().routes(routes!(status::readyz)).routes(routes!(status::metrics));
     let keys = OpenApiRouter::new().routes(routes!(status::jwks));
     let limited = OpenApiRouter::with_openapi(openapi::head()).nest("/api/v1", v1).merge(keys);
-    let (probes, about_probes) = probes.split_for_parts();
+    let (watched, about_watched) = watched.split_for_parts();
     let (limited, mut document) = limited.split_for_parts();
-    document.merge(about_probes);
-    (limited, probes, document)
+    document.merge(about_watched);
+    document.merge(OpenApiRouter::<App>::new().routes(routes!(status::livez)).into_openapi());
+    (limited, watched, document)
 }

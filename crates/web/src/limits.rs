@@ -93,6 +93,17 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Lets a request through when its address has room for it.
+pub(crate) async fn count(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    gate.count(address.ip())?;
+    Ok(next.run(request).await)
+}
+
 /// Lets a request through when its address and the node have room for it.
 pub(crate) async fn admit(
     State(gate): State<Arc<Gate>>,

@@ -19,8 +19,11 @@ use tower::ServiceExt;
 
 /// Connections at once; further callers wait in the system's queue.
 const CONNECTIONS_MAX: usize = 2_048;
-/// How long the head of a request may take.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long the head of a request may take, and a connection between two requests.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// The same for other centres: longer than they keep an idle connection, so that a call never
+/// meets one that is just being closed.
+const PEER_HEAD_WITHIN: Duration = Duration::from_mins(2);
 /// How often an HTTP/2 connection is asked whether it is still there, and how long it may think.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Requests at once on one HTTP/2 connection.
@@ -36,7 +39,7 @@ pub async fn serve_api(socket: TcpListener, router: Router, stop: impl Future<Ou
             tracing::debug!(%error, "A connection keeps its delay");
         }
     });
-    serve::<_, SocketAddr>(listener, builder().http1_only(), router, stop).await;
+    serve::<_, SocketAddr>(listener, builder(HEAD_WITHIN).http1_only(), router, stop).await;
 }
 
 /// Serves [`peer`](crate::peer) over mutual TLS, HTTP/2 or 1.1, until `stop`.
@@ -45,12 +48,12 @@ pub async fn serve_peers(
     router: Router,
     stop: impl Future<Output = ()> + Send,
 ) {
-    serve(listener, builder(), router, stop).await;
+    serve(listener, builder(PEER_HEAD_WITHIN), router, stop).await;
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(head_within: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_within);
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
     http2.keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);

@@ -112,12 +112,12 @@ async fn accept(
         tokio::spawn(async move {
             let made =
                 tokio::time::timeout(HANDSHAKE_WITHIN, handshake.make(stream, address)).await;
-            drop(place);
             match made {
                 Ok(Ok(connection)) => drop(ready.send(connection).await),
                 Ok(Err(error)) => tracing::warn!(%error, "Refused a caller that is not a member"),
                 Err(_) => tracing::warn!("Refused a caller whose handshake took too long"),
             }
+            drop(place);
         });
     }
 }

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// The shape of every problem.
 fn check(reply: &Reply, status: u16, slug: &str) {
@@ -328,6 +330,37 @@ async fn too_many_requests_are_turned_away_with_a_time() {
         (&reply.json["part"], &reply.headers[header::RETRY_AFTER]),
         (&json!("api"), &"1".parse().unwrap())
     );
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_socket_the_api_answers_until_it_is_told_to_stop() {
+    let network = Network::silent(&["KHM"], &["KHM"]).await;
+    let router = aegle_web::api(network.nodes[0].centre.clone(), Limits::default());
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let told = async { drop(stopped.await) };
+    let serving = tokio::spawn(aegle_web::serve_api(socket, router, told));
+    let mut garbage = TcpStream::connect(address).await.unwrap();
+    garbage.write_all(b"\x16\x03\x01 what is this\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    garbage.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let mut client = TcpStream::connect(address).await.unwrap();
+    for _ in 0..2 {
+        client.write_all(b"GET /api/v1/me HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 13];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 401 ");
+        while !answer.ends_with(b"}") {
+            answer.push(client.read_u8().await.unwrap());
+        }
+    }
+    stop.send(()).unwrap();
+    serving.await.unwrap();
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    assert!(TcpStream::connect(address).await.is_err());
     network.stop().await;
 }
 

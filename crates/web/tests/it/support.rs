@@ -12,7 +12,7 @@ use aegle_web::{Limits, Member, TlsListener};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use base64::Engine as _;
@@ -23,6 +23,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 use zeroize::Zeroizing;
 
@@ -46,6 +47,7 @@ pub(crate) struct Node {
     pub(crate) api: Router,
     pub(crate) consensus: Option<Consensus>,
     received: Received,
+    peers: JoinHandle<()>,
 }
 
 /// What other centres sent: who, to which path, what.
@@ -181,11 +183,11 @@ impl Node {
         let received = Received::default();
         let record = middleware::from_fn_with_state(Arc::clone(&received), record);
         let calls = aegle_web::peer(centre.clone()).layer(record);
-        tokio::spawn(aegle_web::serve_peers(listener, calls, std::future::pending()));
+        let peers = tokio::spawn(aegle_web::serve_peers(listener, calls, std::future::pending()));
         let api = aegle_web::api(centre.clone(), Limits::default());
         let certificate = Arc::new(card.certificate);
         let consensus = Some(consensus);
-        Self { code: card.code, centre, certificate, peer_address, api, consensus, received }
+        Self { code: card.code, centre, certificate, peer_address, api, consensus, received, peers }
     }
 
     /// Waits until this centre's catalogue is on the ledger.
@@ -205,6 +207,11 @@ impl Node {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Answers no other centre any more.
+    pub(crate) fn fall_silent(&self) {
+        self.peers.abort();
     }
 
     /// Calls the API as nobody.
@@ -257,6 +264,7 @@ async fn record(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    assert_eq!(parts.version, Version::HTTP_2, "calls share one connection");
     let path = parts.uri.path().to_owned();
     received.lock().unwrap().push((from.centre, path, bytes.to_vec()));
     next.run(Request::from_parts(parts, Body::from(bytes))).await
