@@ -2,8 +2,37 @@
 //!
 //! Invariants of a [`Catalogue`]: every column that is no key carries at least one tag and lies in
 //! exactly one cell; every tag is declared and carried; every table has a way to its patients.
-//! Format: `catalogue.toml`, at most 1 MiB; see the README of the source folder it describes.
-//! Absent on purpose: the data itself, see [`check`](crate::check).
+//! Absent on purpose: the data itself, see [`check()`](crate::check()).
+//!
+//! A source is a folder with `catalogue.toml` (at most 1 MiB) and a CSV file per table:
+//!
+//! ```toml
+//! centre = "ZMC"                 # the centre's code
+//! version = 2                    # counts up with every change
+//! language = "nl"                # in which labels are complete
+//!
+//! [tags]                         # every tag; `all` is implied and may be given labels
+//! medication = { en = "Medication", nl = "Medicatie" }
+//!
+//! [tables.medication_use]
+//! file = "medication_use.csv"    # that is the default
+//! patient = "patnr"              # the key column with the centre's own patient number
+//! labels = { en = "Medication in use" }
+//!
+//! [tables.medication_use.columns]
+//! patnr   = { type = "text", key = true }                    # never disclosed, carries no tag
+//! episode = { type = "text", key = true }
+//! product = { type = "text", tags = ["medication"] }         # since version 1
+//! reason  = { type = "text", tags = ["medication@2"] }       # joined the tag at version 2
+//! dose    = { type = "decimal", unit = "mg", tags = ["medication"], since = 2 } # a new column
+//!
+//! [tables.doctor]                # rows without a patient number
+//! patient = { through = "medication_use", on = "episode" }
+//!
+//! [tables.doctor.columns]
+//! episode = { type = "text", key = true }
+//! name    = { type = "text", tags = ["medication"] }
+//! ```
 
 mod build;
 mod raw;

@@ -247,3 +247,13 @@ fn a_catalogue_of_nothing_is_a_hole() {
     let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
     assert_eq!(lines, ["catalogue.toml: the catalogue has no table; give it at least one"]);
 }
+
+#[test]
+fn the_documented_example_is_sound() {
+    let lines = include_str!("../catalogue.rs").lines();
+    let inside = lines.skip_while(|line| *line != "//! ```toml").skip(1);
+    let example = inside.take_while(|line| *line != "//! ```");
+    let example = example.fold(String::new(), |text, line| text + &line[3..] + "\n");
+    let error = Catalogue::parse(&example).err().map(|error| error.to_string());
+    assert_eq!(error, None);
+}
