@@ -1,4 +1,4 @@
-//! The doors of a node: the API for people ([`api`]) and the calls between nodes ([`peer`]).
+//! The doors of a node: the API for people ([`api`]) and the calls between nodes ([`peer`](peer())).
 //!
 //! A handler parses, calls one use case of `centre`, and renders. Invariants: every error is a
 //! problem (RFC 9457) that tells nothing about what is hidden; bodies, time and requests are

@@ -42,7 +42,7 @@ pub async fn serve_api(socket: TcpListener, router: Router, stop: impl Future<Ou
     serve::<_, SocketAddr>(listener, builder(HEAD_WITHIN).http1_only(), router, stop).await;
 }
 
-/// Serves [`peer`](crate::peer) over mutual TLS, HTTP/2 or 1.1, until `stop`.
+/// Serves [`peer`](crate::peer()) over mutual TLS, HTTP/2 or 1.1, until `stop`.
 pub async fn serve_peers(
     listener: TlsListener,
     router: Router,
