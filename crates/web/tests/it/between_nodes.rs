@@ -129,10 +129,18 @@ async fn link(network: &Network, second: &Node, handle: &str, patient: &crate::s
     assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
     assert_eq!(reply.json, json!({ "handle": handle, "centre": "FCRB" }));
     assert_eq!(admin.get("/api/v1/offers").await.json, json!([]));
-    let links = patient.get("/api/v1/links").await.json;
     let expected = json!([
         { "centre": "ZMC", "speaks": true }, { "centre": "FCRB", "speaks": true },
     ]);
+    // What became final through one node reaches the other a moment later.
+    let mut links = patient.get("/api/v1/links").await.json;
+    for _ in 0..300 {
+        if links == expected {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        links = patient.get("/api/v1/links").await.json;
+    }
     assert_eq!(links, expected);
 }
 
