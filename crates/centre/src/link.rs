@@ -3,12 +3,15 @@
 
 use crate::submit::now;
 use crate::{Caller, Centre, Error, NewLogin, keybox};
-use aegle_ledger::{Attestation, Body, Link, Linked};
+use aegle_ledger::{Attestation, Body, Link, Linked, PatientRecord};
 use aegle_model::{Canonical, CentreId, Handle, PatientId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::time::Duration;
 
 const OFFER_WITHIN: Duration = Duration::from_secs(5);
+/// How often, and how long in between, this node is asked for a patient it may not know yet.
+const FOLLOW_TRIES: u32 = 50;
+const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the patient's centre sends to the centre that is to be linked.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -98,7 +101,7 @@ impl Centre {
         let (patient, offer) = self.find_offer(handle)?;
         let key = keybox::open(&self.parts().seal, (patient, self.id()), &offer.sealed_key)
             .ok_or_else(|| Error::Conflict("the offered record key does not open here".into()))?;
-        let record = self.patient(patient).await?;
+        let record = self.patient_soon(patient).await?;
         let Some(record) = record.filter(|record| record.commitment == key.commitment()) else {
             return Err(Error::Conflict("the offered record key is not the patient's".into()));
         };
@@ -114,6 +117,17 @@ impl Centre {
         }));
         self.admit(patient, login, link).await?;
         Ok(self.parts().store.drop_offer(patient)?)
+    }
+
+    /// A patient who was enrolled elsewhere a moment ago may not have reached this node yet.
+    async fn patient_soon(&self, patient: PatientId) -> Result<Option<PatientRecord>, Error> {
+        for _ in 0..FOLLOW_TRIES {
+            if let Some(record) = self.patient(patient).await? {
+                return Ok(Some(record));
+            }
+            tokio::time::sleep(FOLLOW_PAUSE).await;
+        }
+        Ok(None)
     }
 
     fn find_offer(&self, handle: Handle) -> Result<(PatientId, OfferMessage), Error> {
