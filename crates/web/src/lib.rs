@@ -18,6 +18,7 @@ mod patients;
 mod peer;
 mod problem;
 mod records;
+mod rule;
 mod rules;
 mod serve;
 mod session;

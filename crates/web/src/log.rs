@@ -2,7 +2,7 @@
 
 use crate::border;
 use crate::problem::{Answer, Problem};
-use crate::rules::{Purpose, Rule};
+use crate::rule::{Purpose, Rule};
 use crate::signed::By;
 use aegle_centre::{Centre, LogPage, LogView, Seen};
 use aegle_ledger::{Delivered, Genesis, Missing, OpenedRequest, PartDelivery, Step};

@@ -4,7 +4,7 @@
 use crate::border;
 use crate::json::Json;
 use crate::problem::{Answer, Problem};
-use crate::rules::Purpose;
+use crate::rule::Purpose;
 use crate::signed::By;
 use aegle_centre::{Ask, Centre, Whose};
 use aegle_ledger::{Genesis, Wish};
