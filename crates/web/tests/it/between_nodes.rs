@@ -104,6 +104,7 @@ async fn a_record_comes_from_two_centres_and_its_messages_serve_nobody_else() {
     // Through the other centre: it may speak for the patient.
     let reply = second.sign_in("patient-here").await.post("/api/v1/rules", &rule).await;
     assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
+    network.settled().await;
     let (reply, parts) = doctor.read(json!({ "patient": handle, "purpose": "treatment" })).await;
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
     for (centre, part) in parts {
@@ -132,15 +133,8 @@ async fn link(network: &Network, second: &Node, handle: &str, patient: &crate::s
     let expected = json!([
         { "centre": "ZMC", "speaks": true }, { "centre": "FCRB", "speaks": true },
     ]);
-    // What became final through one node reaches the other a moment later.
-    let mut links = patient.get("/api/v1/links").await.json;
-    for _ in 0..300 {
-        if links == expected {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        links = patient.get("/api/v1/links").await.json;
-    }
+    network.settled().await;
+    let links = patient.get("/api/v1/links").await.json;
     assert_eq!(links, expected);
 }
 

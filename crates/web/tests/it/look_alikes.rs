@@ -16,6 +16,7 @@ async fn what_is_closed_looks_like_what_is_not_there() {
     let (local, _) = surgery.enrol("patient-c", &network.number("KHM", 0)).await;
     let unknown = unknown_handle(&[&no_rule, &denied, &local]);
 
+    network.settled().await;
     let mut answers = Vec::new();
     for handle in [&no_rule, &denied, &local, &unknown] {
         answers.push(answer(&doctor, json!({ "patient": handle, "purpose": "treatment" })).await);
@@ -26,6 +27,7 @@ async fn what_is_closed_looks_like_what_is_not_there() {
 
     // An open tag without rows: nothing to show, either.
     grant(&patient, "allow", "all").await;
+    network.settled().await;
     let empty = surgery_tag(&doctor).await;
     let wishes = json!({ "KHM": [empty] });
     let mut answers = Vec::new();

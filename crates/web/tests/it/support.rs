@@ -119,6 +119,16 @@ impl Network {
         hospital.unwrap().patients[patient].clone()
     }
 
+    /// Waits until every centre knows what any centre knows now: what became final through one
+    /// reaches the others a moment later.
+    pub(crate) async fn settled(&self) {
+        let height = |node: &Node| node.centre.parts().ledger.status().height;
+        let newest = self.nodes.iter().map(height).max();
+        while self.nodes.iter().map(height).min() < newest {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub(crate) async fn stop(self) {
         for node in self.nodes {
             if let Some(consensus) = node.consensus {
