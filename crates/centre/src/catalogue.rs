@@ -2,26 +2,28 @@
 
 use crate::{Centre, Error};
 use aegle_lake::sealed::{self, Answer};
-use aegle_lake::{Lake, Part};
+use aegle_lake::{Catalogue, Lake, Part};
 use aegle_ledger::{Body, CentreRecord, OpenedRequest, Publish, keys};
-use aegle_model::{CentreId, Hash, RequestId, Vocabulary};
+use aegle_model::{CentreId, Hash, RequestId};
+use std::sync::Arc;
 
 impl Centre {
     /// Brings the lake's vocabulary to the ledger, unless it stands there already.
     pub async fn publish_catalogue(&self) -> Result<(), Error> {
-        let Some(vocabulary) = self.own_vocabulary().await? else { return Ok(()) };
+        let Some(catalogue) = self.own_catalogue().await? else { return Ok(()) };
+        let vocabulary = catalogue.vocabulary();
         let record: Option<CentreRecord> = self.record(keys::centre(self.id())).await?;
         let published = record.and_then(|record| record.vocabulary);
-        if published.as_ref() == Some(&vocabulary) {
+        if published.as_ref() == Some(vocabulary) {
             return Ok(());
         }
+        let vocabulary = vocabulary.clone();
         self.commit(Body::Publish(Publish { vocabulary })).await.map(|_| ())
     }
 
-    /// The vocabulary that this centre's lake reads by; none while it is empty.
-    pub(crate) async fn own_vocabulary(&self) -> Result<Option<Vocabulary>, Error> {
-        let catalogue = self.with_lake(Lake::catalogue).await?.map_err(Error::internal)?;
-        Ok(catalogue.map(|catalogue| catalogue.vocabulary().clone()))
+    /// The catalogue that this centre's lake reads by; none while it is empty.
+    pub(crate) async fn own_catalogue(&self) -> Result<Option<Arc<Catalogue>>, Error> {
+        self.with_lake(Lake::catalogue).await?.map_err(Error::internal)
     }
 
     /// The part of this centre when it has nothing to show.

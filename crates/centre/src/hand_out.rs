@@ -50,8 +50,8 @@ impl Centre {
         opened: &OpenedRequest,
     ) -> Result<Option<Permit>, Error> {
         let Some(key) = self.record_key(opened.patient).await? else { return Ok(None) };
-        let vocabulary = self.own_vocabulary().await?.ok_or(Error::Unavailable { part: "lake" })?;
-        match admit(receipt, opened, &key, (self.id(), &vocabulary), now()) {
+        let catalogue = self.own_catalogue().await?.ok_or(Error::Unavailable { part: "lake" })?;
+        match admit(receipt, opened, &key, (self.id(), catalogue.vocabulary()), now()) {
             Ok(permit) => Ok(Some(permit)),
             Err(PermitError::NotAsked) => Ok(None),
             Err(error @ PermitError::Stale) => Err(Error::Conflict(error.to_string())),

@@ -16,10 +16,6 @@ impl Centre {
     /// Takes up what an earlier run of this node left: the outbox, and parts that a crash
     /// interrupted between the lake and the requester.
     pub fn resume(&self) -> Result<(), Error> {
-        for request in self.parts().lake.interrupted() {
-            let parts = vec![PartDelivery { centre: self.id(), result: Err(Missing::Interrupted) }];
-            self.report(Deliver { request: *request, parts })?;
-        }
         for bytes in self.parts().store.outbox()? {
             match Transaction::from_bytes(&bytes) {
                 Ok(transaction) => self.carry(transaction),
@@ -27,6 +23,10 @@ impl Centre {
                     tracing::error!(%error, "The outbox holds bytes that are no transaction");
                 }
             }
+        }
+        for request in self.parts().lake.interrupted() {
+            let parts = vec![PartDelivery { centre: self.id(), result: Err(Missing::Interrupted) }];
+            self.report(Deliver { request: *request, parts })?;
         }
         Ok(())
     }
