@@ -33,6 +33,7 @@ pub use peers::{PeerAddress, PeerError, Peers};
 pub use read::{Answer, AnswerPart, Ask, Whose};
 pub use rules::{GrantedRule, PreviewCell, PreviewPart, RuleDraft};
 pub use store::{Store, StoreError};
+pub use submit::now;
 pub use tls::{Certificate, TlsError, pin};
 
 use aegle_consensus::Ledger;

@@ -90,7 +90,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 /// This node's clock.
-pub(crate) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

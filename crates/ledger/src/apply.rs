@@ -168,7 +168,7 @@ impl Work<'_> {
     /// Whether the transaction may stand in this block at all.
     fn admit(&mut self, transaction: &Transaction, id: &Hash) -> Result<(), Halt> {
         let height = self.height();
-        if transaction.network() != self.parent().network {
+        if transaction.network() != self.parent.network {
             return Err(Invalid::Network.into());
         }
         if !(height..=height.saturating_add(LIFETIME_MAX)).contains(&transaction.expires()) {

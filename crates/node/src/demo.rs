@@ -6,8 +6,8 @@ mod story;
 mod tell;
 
 use crate::client::{Client, Question};
-use crate::serve::now;
 use crate::setup::{self, ADMINISTRATOR, PASSPHRASE, Planned};
+use aegle_centre::now;
 use aegle_ledger::Genesis;
 use anyhow::{Context, Result, bail};
 use clap::Parser;

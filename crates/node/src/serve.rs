@@ -2,19 +2,19 @@
 
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
-use aegle_centre::{Centre, Parts, PeerAddress, Peers, Store};
+use aegle_centre::{Centre, Parts, PeerAddress, Peers, Store, now};
 use aegle_consensus::{Config, Consensus, End, Peer, Timing};
 use aegle_identity::{Identity, Issuer};
 use aegle_lake::Lake;
 use aegle_ledger::Genesis;
-use aegle_model::{Canonical, Timestamp};
+use aegle_model::Canonical;
 use aegle_web::{Limits, TlsListener};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -163,12 +163,6 @@ pub(crate) fn open_identity(
 ) -> Result<Identity> {
     let issuer = Issuer { centre: centre.id, name: centre.code.to_string() };
     Ok(Identity::open(&settings.data.join("users.db"), issuer, &secrets.tokens()?, now())?)
-}
-
-/// This machine's clock.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Tries until the ledger has this centre's catalogue.

@@ -5,7 +5,6 @@ use aegle_ledger::Genesis;
 use aegle_model::{CentreId, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The code by which people name a centre, such as `ZMC`.
 pub(crate) fn code(genesis: &Genesis, centre: CentreId) -> String {
@@ -45,12 +44,6 @@ pub(crate) fn bytes<const N: usize>(text: &str, field: &str) -> Answer<[u8; N]> 
     let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     bytes
         .ok_or_else(|| Problem::malformed(field, format_args!("{N} bytes in base 64 are expected")))
-}
-
-/// This node's clock.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Runs blocking work away from the async threads.

@@ -1,10 +1,10 @@
 //! Signing in and out.
 
-use crate::border::{self, blocking, now};
+use crate::border::{self, blocking};
 use crate::json::Json;
 use crate::problem::{Answer, Problem};
 use crate::signed::Signed;
-use aegle_centre::Centre;
+use aegle_centre::{Centre, now};
 use aegle_identity::{Role, SignInError};
 use aegle_model::{Handle, Name};
 use axum::extract::{ConnectInfo, State};

@@ -1,8 +1,8 @@
 //! Who asks: the session behind a bearer token (RFC 6750).
 
-use crate::border::{blocking, now};
+use crate::border::blocking;
 use crate::problem::{Answer, Problem};
-use aegle_centre::{Caller, Centre};
+use aegle_centre::{Caller, Centre, now};
 use aegle_identity::{Role, Session, TokenError};
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header;

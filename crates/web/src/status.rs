@@ -1,10 +1,10 @@
 //! How this node is doing, for people and for machines.
 
-use crate::border::{self, blocking, now};
+use crate::border::{self, blocking};
 use crate::problem::{Answer, Problem};
 use crate::signed::Signed;
 use crate::{App, metrics};
-use aegle_centre::Centre;
+use aegle_centre::{Centre, now};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -25,10 +25,6 @@ impl<'a> Work<'a> {
         Self { loaded, parent, time, writes, needs, touched }
     }
 
-    pub(super) fn parent(&self) -> &Header {
-        self.parent
-    }
-
     pub(super) fn height(&self) -> u64 {
         self.parent.height + 1
     }
