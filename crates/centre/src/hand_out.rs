@@ -71,7 +71,16 @@ impl Centre {
             ));
         }
         self.parts().store.forget_handed_out(Timestamp(time.0.saturating_sub(REMEMBER_MS)))?;
-        let read = self.with_lake(move |lake| lake.read(&permit)).await?;
+        let nobody = self.is_own_nobody(permit.patient());
+        let read = self
+            .with_lake(move |lake| {
+                if nobody {
+                    lake.empty_part(permit.recipient(), permit.request(), permit.receipt())
+                } else {
+                    lake.read(&permit)
+                }
+            })
+            .await?;
         let result = match &read {
             Ok(delivery) => Ok(delivery.lineage()),
             Err(_) => Err(Missing::Failed),
@@ -97,7 +106,9 @@ impl Centre {
         if !decided {
             return Err(Error::invalid("receipt", PermitError::OtherRequest));
         }
-        self.empty_part(opened, receipt.hash()).await
+        let (recipient, request, receipt) = (opened.recipient, opened.request, receipt.hash());
+        let empty = self.with_lake(move |lake| lake.empty_part(&recipient, request, receipt));
+        Ok(empty.await?.map_err(Error::internal)?.sealed)
     }
 
     /// The record key of a patient who is linked here.

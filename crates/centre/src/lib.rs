@@ -16,6 +16,7 @@ pub mod keybox;
 mod lineage;
 mod link;
 mod log;
+mod nobody;
 mod peers;
 mod read;
 mod rules;
@@ -42,21 +43,11 @@ use aegle_lake::Lake;
 use aegle_ledger::Genesis;
 use aegle_model::{CentreId, SigningKey};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use zeroize::Zeroizing;
-
-/// How long a disclosure is taken to last until one was measured, in milliseconds.
-const PACE_MS: u64 = 100;
 
 /// One centre with all it needs. Cheap to clone.
 #[derive(Clone)]
-pub struct Centre(Arc<Inner>);
-
-struct Inner {
-    parts: Parts,
-    /// How long a disclosure usually takes here, in milliseconds.
-    pace: AtomicU64,
-}
+pub struct Centre(Arc<Parts>);
 
 /// What a [`Centre`] is made of.
 pub struct Parts {
@@ -81,20 +72,16 @@ pub struct Parts {
 impl Centre {
     /// Puts a centre together; its key must be one of the genesis.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, pace: AtomicU64::new(PACE_MS) }))
+        Self(Arc::new(parts))
     }
 
     /// The parts.
     pub fn parts(&self) -> &Parts {
-        &self.0.parts
-    }
-
-    pub(crate) fn pace(&self) -> &AtomicU64 {
-        &self.0.pace
+        &self.0
     }
 
     /// This centre's id.
     pub fn id(&self) -> CentreId {
-        aegle_ledger::Centre::id_of(&self.0.parts.key.public())
+        aegle_ledger::Centre::id_of(&self.0.key.public())
     }
 }

@@ -69,7 +69,7 @@ impl Centre {
         if !member.is_some_and(|member| member.made(&offer.by_patient)) {
             return Err(Error::Forbidden { who: "the centre that made the offer" });
         }
-        if self.parts().store.put_offer(offer.patient, message, now())? {
+        if self.parts().store.put_offer((offer.patient, from), message, now())? {
             Ok(())
         } else {
             Err(Error::Conflict("too many offers are open".into()))
@@ -98,12 +98,18 @@ impl Centre {
         login: Option<NewLogin>,
     ) -> Result<(), Error> {
         caller.administrator()?;
-        let (patient, offer) = self.find_offer(handle)?;
-        let key = keybox::open(&self.parts().seal, (patient, self.id()), &offer.sealed_key)
-            .ok_or_else(|| Error::Conflict("the offered record key does not open here".into()))?;
-        let record = self.patient_soon(patient).await?;
-        let Some(record) = record.filter(|record| record.commitment == key.commitment()) else {
-            return Err(Error::Conflict("the offered record key is not the patient's".into()));
+        let offers = self.offers_for(handle)?;
+        let Some((patient, record)) = self.patient_soon(handle).await? else {
+            return Err(Error::Conflict("the ledger knows no patient with this handle".into()));
+        };
+        let true_one =
+            offers.into_iter().filter(|offer| offer.patient == patient).find_map(|offer| {
+                let key =
+                    keybox::open(&self.parts().seal, (patient, self.id()), &offer.sealed_key)?;
+                (key.commitment() == record.commitment).then_some((offer, key))
+            });
+        let Some((offer, key)) = true_one else {
+            return Err(Error::Conflict("no offer brings the patient's record key".into()));
         };
         self.attach(patient, number, &key).await?;
         let OfferMessage { speaks, by_patient, .. } = offer;
@@ -116,28 +122,33 @@ impl Centre {
             by_patient,
         }));
         self.admit(patient, login, link).await?;
-        Ok(self.parts().store.drop_offer(patient)?)
+        Ok(self.parts().store.drop_offers(patient)?)
     }
 
     /// A patient who was enrolled elsewhere a moment ago may not have reached this node yet.
-    async fn patient_soon(&self, patient: PatientId) -> Result<Option<PatientRecord>, Error> {
+    async fn patient_soon(
+        &self,
+        handle: Handle,
+    ) -> Result<Option<(PatientId, PatientRecord)>, Error> {
         for _ in 0..FOLLOW_TRIES {
-            if let Some(record) = self.patient(patient).await? {
-                return Ok(Some(record));
+            if let Some(found) = self.patient_by(handle).await? {
+                return Ok(Some(found));
             }
             tokio::time::sleep(FOLLOW_PAUSE).await;
         }
         Ok(None)
     }
 
-    fn find_offer(&self, handle: Handle) -> Result<(PatientId, OfferMessage), Error> {
+    /// Whoever offers, whether rightly or not: every member may send an offer for any handle.
+    fn offers_for(&self, handle: Handle) -> Result<Vec<OfferMessage>, Error> {
+        let mut found = Vec::new();
         for bytes in self.parts().store.offers()? {
             let offer = OfferMessage::from_bytes(&bytes).map_err(Error::internal)?;
             if Handle::from(offer.patient) == handle {
-                return Ok((offer.patient, offer));
+                found.push(offer);
             }
         }
-        Err(Error::NotFound { what: "link offer" })
+        if found.is_empty() { Err(Error::NotFound { what: "link offer" }) } else { Ok(found) }
     }
 
     /// Where the calling patient is linked.

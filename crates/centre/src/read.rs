@@ -7,13 +7,12 @@ use crate::{Caller, Centre, Error, PeerError, keybox};
 use aegle_access::Purpose;
 use aegle_ledger::{
     Attestation, Deliver, Missing, OpenedRequest, PartDelivery, PatientRecord, Receipt,
-    VerifiedReceipt, Wish, keys,
+    VerifiedReceipt, Wish,
 };
 use aegle_model::{ALL, Canonical, CentreId, Handle, Hash, Name, PatientId, RequestId, Requester};
 use futures::future::join_all;
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const GUARD_WITHIN: Duration = Duration::from_secs(6);
 const PART_WITHIN: Duration = Duration::from_secs(5);
@@ -71,11 +70,8 @@ impl Centre {
             return Err(Error::invalid("recipient", "an uncompressed P-256 point is expected"));
         }
         let wishes = self.wishes(ask.wishes.clone()).await?;
-        let started = Instant::now();
         let requester = self.requester(caller, &ask)?;
-        let Some((patient, record)) = self.whose(caller, ask.whose).await? else {
-            return self.decoy(wishes, ask.recipient).await;
-        };
+        let (patient, record) = self.whose(caller, ask.whose).await?;
         let opened = OpenedRequest {
             network: self.parts().genesis.network(),
             request: RequestId::from_array(random()),
@@ -88,9 +84,7 @@ impl Centre {
             asked: now(),
         };
         let receipt = self.decided(&opened, &record).await?;
-        let answer = self.gather(&opened, receipt).await?;
-        self.remember_pace(started.elapsed());
-        Ok(answer)
+        self.gather(&opened, receipt).await
     }
 
     fn requester(&self, caller: &Caller, ask: &Ask) -> Result<Requester, Error> {
@@ -138,17 +132,23 @@ impl Centre {
         Ok(wishes)
     }
 
+    /// The patient; for a handle that no patient has, nobody.
     async fn whose(
         &self,
         caller: &Caller,
         whose: Whose,
-    ) -> Result<Option<(PatientId, PatientRecord)>, Error> {
-        let patient = match whose {
-            Whose::Own => Some(caller.patient()?),
-            Whose::Handle(handle) => self.record(keys::handle(handle)).await?,
-        };
-        let Some(patient) = patient else { return Ok(None) };
-        Ok(self.patient(patient).await?.map(|record| (patient, record)))
+    ) -> Result<(PatientId, PatientRecord), Error> {
+        match whose {
+            Whose::Own => {
+                let patient = caller.patient()?;
+                let record = self.patient(patient).await?;
+                Ok((patient, record.ok_or(Error::NotFound { what: "patient" })?))
+            }
+            Whose::Handle(handle) => match self.patient_by(handle).await? {
+                Some(found) => Ok(found),
+                None => self.nobody_for(handle).await,
+            },
+        }
     }
 
     /// Has a guardian bring the request to the ledger: this centre if it can, else the others in
@@ -244,36 +244,5 @@ impl Centre {
         } else {
             self.report(Deliver { request: opened.request, parts })
         }
-    }
-
-    /// An answer about nobody: as many parts, as long a wait, the same dead centres.
-    async fn decoy(&self, wishes: Vec<Wish>, recipient: [u8; 65]) -> Result<Answer, Error> {
-        let started = Instant::now();
-        let (request, receipt) = (RequestId::from_array(random()), Hash::from_array(random()));
-        let alive = join_all(wishes.iter().map(|wish| self.alive(wish.centre))).await;
-        let mut parts = Vec::with_capacity(wishes.len());
-        for (wish, alive) in wishes.iter().zip(alive) {
-            let sealed = if alive {
-                Some(self.seal_nothing(wish.centre, recipient, request, receipt).await?)
-            } else {
-                None
-            };
-            parts.push(AnswerPart { centre: wish.centre, sealed });
-        }
-        let usual = Duration::from_millis(self.pace().load(Ordering::Relaxed));
-        tokio::time::sleep(usual.saturating_sub(started.elapsed())).await;
-        Ok(Answer { request, receipt, parts })
-    }
-
-    async fn alive(&self, centre: CentreId) -> bool {
-        centre == self.id()
-            || self.parts().peers.call(centre, "/ping", Vec::new(), PART_WITHIN).await.is_ok()
-    }
-
-    /// Follows how long real disclosures take: a moving average.
-    fn remember_pace(&self, took: Duration) {
-        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let old = self.pace().load(Ordering::Relaxed);
-        self.pace().store((old.saturating_mul(7)).saturating_add(took) / 8, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 //! transactions that must reach the ledger.
 
 use aegle_ledger::TxId;
-use aegle_model::{PatientId, RequestId, Timestamp};
+use aegle_model::{CentreId, PatientId, RequestId, Timestamp};
 use rusqlite::{Connection, params};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,10 @@ const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS offer (
-        patient BLOB PRIMARY KEY, message BLOB NOT NULL, at INTEGER NOT NULL
+        patient BLOB, centre BLOB, message BLOB NOT NULL, at INTEGER NOT NULL,
+        PRIMARY KEY (patient, centre)
     ) WITHOUT ROWID, STRICT;
+    CREATE INDEX IF NOT EXISTS offer_centre ON offer (centre);
     CREATE TABLE IF NOT EXISTS handed_out (
         request BLOB PRIMARY KEY, at INTEGER NOT NULL
     ) WITHOUT ROWID, STRICT;
@@ -30,7 +32,7 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID, STRICT;
 ";
 
-/// The most open offers; more are refused.
+/// The most open offers through one centre; more are refused.
 const OFFERS_MAX: u32 = 10_000;
 
 impl Store {
@@ -62,22 +64,23 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps an offer; a newer one of the same patient replaces it. False when there are too many.
+    /// Keeps an offer; a newer one of the same patient through the same centre replaces it. False
+    /// when too many came through that centre.
     pub(crate) fn put_offer(
         &self,
-        patient: PatientId,
+        (patient, from): (PatientId, CentreId),
         message: &[u8],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let connection = self.connection();
-        let count: u32 =
-            connection.query_row("SELECT count(*) FROM offer", [], |row| row.get(0))?;
+        let sql = "SELECT count(*) FROM offer WHERE centre = ?1";
+        let count: u32 = connection.query_row(sql, [from.as_bytes()], |row| row.get(0))?;
         if count >= OFFERS_MAX {
             return Ok(false);
         }
         let at = i64::try_from(now.0).unwrap_or(i64::MAX);
-        let sql = "INSERT OR REPLACE INTO offer VALUES (?1, ?2, ?3)";
-        connection.execute(sql, params![patient.as_bytes(), message, at])?;
+        let sql = "INSERT OR REPLACE INTO offer VALUES (?1, ?2, ?3, ?4)";
+        connection.execute(sql, params![patient.as_bytes(), from.as_bytes(), message, at])?;
         Ok(true)
     }
 
@@ -89,8 +92,8 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// An offer was accepted.
-    pub(crate) fn drop_offer(&self, patient: PatientId) -> Result<(), StoreError> {
+    /// An offer was accepted: all of this patient are settled.
+    pub(crate) fn drop_offers(&self, patient: PatientId) -> Result<(), StoreError> {
         self.connection().execute("DELETE FROM offer WHERE patient = ?1", [patient.as_bytes()])?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use aegle_consensus::{ReceiptError, SubmitError};
 use aegle_ledger::{
     Body, CentreRecord, Draft, Key, Outcome, PatientRecord, Receipt, Record, Transaction, keys,
 };
-use aegle_model::{CentreId, PatientId, Timestamp, Vocabulary};
+use aegle_model::{CentreId, Handle, PatientId, Timestamp, Vocabulary};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -70,6 +70,15 @@ impl Centre {
     /// What the ledger holds about a patient.
     pub(crate) async fn patient(&self, patient: PatientId) -> Result<Option<PatientRecord>, Error> {
         self.record(keys::patient(patient)).await
+    }
+
+    /// The patient with this handle.
+    pub(crate) async fn patient_by(
+        &self,
+        handle: Handle,
+    ) -> Result<Option<(PatientId, PatientRecord)>, Error> {
+        let Some(patient) = self.record(keys::handle(handle)).await? else { return Ok(None) };
+        Ok(self.patient(patient).await?.map(|record| (patient, record)))
     }
 
     /// The published catalogues of the network.

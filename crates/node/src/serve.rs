@@ -47,7 +47,7 @@ async fn serve(settings: &Settings) -> Result<()> {
     let consensus = start_ledger(settings, &secrets, &genesis)?;
     let centre = open(settings, &secrets, genesis, &consensus)?;
     centre.resume()?;
-    tokio::spawn(publish(centre.clone()));
+    tokio::spawn(arrive(centre.clone()));
     let (stop, stopped) = watch::channel(false);
     let peer = TlsListener::new(peer, &secrets.certificate()?, &centre.parts().genesis)?;
     let mut limits = Limits::default();
@@ -165,10 +165,10 @@ pub(crate) fn open_identity(
     Ok(Identity::open(&settings.data.join("users.db"), issuer, &secrets.tokens()?, now())?)
 }
 
-/// Tries until the ledger has this centre's catalogue.
-async fn publish(centre: Centre) {
-    while let Err(error) = centre.publish_catalogue().await {
-        warn!(%error, "The catalogue is not on the ledger yet");
+/// Tries until the ledger has what this centre's node brings with it.
+async fn arrive(centre: Centre) {
+    while let Err(error) = centre.arrive().await {
+        warn!(%error, "The centre's catalogue is not on the ledger yet");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

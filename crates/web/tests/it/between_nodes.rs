@@ -94,7 +94,7 @@ async fn a_record_comes_from_two_centres_and_its_messages_serve_nobody_else() {
     let network = Network::start(&["ZMC", "FCRB", "KHM"]).await;
     let [home, second, surgery] = &network.nodes[..] else { panic!("three nodes") };
     let (handle, patient) = home.enrol("patient", &network.number("ZMC", 0)).await;
-    link(&network, second, &handle, &patient).await;
+    link(&network, [home, second, surgery], &handle, &patient).await;
     let doctor = surgery.add_doctor("doctor", "12").await;
     let rule = json!({
         "effect": "allow",
@@ -115,13 +115,20 @@ async fn a_record_comes_from_two_centres_and_its_messages_serve_nobody_else() {
     network.stop().await;
 }
 
-async fn link(network: &Network, second: &Node, handle: &str, patient: &crate::support::User) {
+async fn link(
+    network: &Network,
+    [home, second, liar]: [&Node; 3],
+    handle: &str,
+    patient: &crate::support::User,
+) {
     let offer = json!({ "centre": "FCRB", "speaks": true });
     let reply = patient.post("/api/v1/links", &offer).await;
     assert_eq!(reply.status, StatusCode::ACCEPTED, "{}", reply.text);
+    a_false_offer(network, [home, second, liar]).await;
     let admin = second.sign_in("admin").await;
     let offers = admin.get("/api/v1/offers").await.json;
-    assert_eq!(offers, json!([{ "handle": handle, "from": "ZMC", "speaks": true }]));
+    let from = |centre| json!({ "handle": handle, "from": centre, "speaks": true });
+    assert_eq!(offers, json!([from("ZMC"), from("KHM")]));
     let accept = json!({
         "number": network.number("FCRB", 0), "login": "patient-here", "name": "Some Patient",
         "passphrase": PASSPHRASE,
@@ -136,6 +143,22 @@ async fn link(network: &Network, second: &Node, handle: &str, patient: &crate::s
     network.settled().await;
     let links = patient.get("/api/v1/links").await.json;
     assert_eq!(links, expected);
+}
+
+/// A member that nobody asked makes an offer for the same patient: it takes the true one's place
+/// neither in the list nor when the administrator accepts.
+async fn a_false_offer(network: &Network, [home, second, liar]: [&Node; 3]) {
+    let (_, mut offer) = second.received("/offer").await;
+    let card = |node: &Node| network.genesis.centre(node.centre.id()).unwrap();
+    for (theirs, own) in [
+        (card(home).id.as_bytes().as_slice(), card(liar).id.as_bytes().as_slice()),
+        (card(home).key.as_bytes(), card(liar).key.as_bytes()),
+    ] {
+        let place = offer.windows(theirs.len()).position(|bytes| bytes == theirs).unwrap();
+        offer[place..place + own.len()].copy_from_slice(own);
+    }
+    *offer.last_mut().unwrap() ^= 1;
+    call(network, &liar.certificate, second, "/offer", offer).await.unwrap();
 }
 
 /// What the doctor's centre sent, sent again: by itself, by another member, altered.

@@ -1,6 +1,6 @@
 //! Closed, empty, unknown and not linked look the same to a professional.
 
-use crate::support::{Network, User};
+use crate::support::{Network, Node, User};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ async fn what_is_closed_looks_like_what_is_not_there() {
     grant(&patient, "allow", "medication").await;
     grant(&patient, "deny", "all").await;
     let (local, _) = surgery.enrol("patient-c", &network.number("KHM", 0)).await;
-    let unknown = unknown_handle(&[&no_rule, &denied, &local]);
+    let unknown = unknown_handles(&[&no_rule, &denied, &local]).next().unwrap();
 
     network.settled().await;
     let mut answers = Vec::new();
@@ -38,18 +38,59 @@ async fn what_is_closed_looks_like_what_is_not_there() {
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
     refusals(&doctor, &[&denied, &unknown]).await;
 
-    home.fall_silent();
-    let mut answers = Vec::new();
-    for handle in [&local, &unknown] {
-        answers.push(answer(&doctor, json!({ "patient": handle, "purpose": "treatment" })).await);
-    }
-    let parts = answers[0]["parts"].as_array().unwrap().iter();
-    let status =
-        parts.map(|part| (part["centre"].as_str().unwrap(), part["status"].as_str().unwrap()));
-    let status: std::collections::BTreeMap<_, _> = status.collect();
-    assert_eq!(status, [("KHM", "answered"), ("ZMC", "missing")].into());
-    assert_eq!(answers[0], answers[1]);
+    a_silent_guardian(home, &doctor, [&denied, &local]).await;
     network.stop().await;
+}
+
+/// Some unknown handles fare as the patient whose only guardian is silent, some as the other one:
+/// the outage tells nothing about a handle.
+async fn a_silent_guardian(home: &Node, doctor: &User, [guarded, local]: [&String; 2]) {
+    home.fall_silent();
+    let question = |handle: &String| json!({ "patient": handle, "purpose": "treatment" });
+    let unguarded = status(doctor, question(guarded)).await;
+    assert_eq!(unguarded.0, StatusCode::SERVICE_UNAVAILABLE);
+    let served = answer(doctor, question(local)).await;
+    let parts = served["parts"].as_array().unwrap().iter();
+    let parts =
+        parts.map(|part| (part["centre"].as_str().unwrap(), part["status"].as_str().unwrap()));
+    let parts: std::collections::BTreeMap<_, _> = parts.collect();
+    assert_eq!(parts, [("KHM", "answered"), ("ZMC", "missing")].into());
+    let mut met = std::collections::BTreeSet::new();
+    for handle in unknown_handles(&[guarded, local]).take(12) {
+        let first = status(doctor, question(&handle)).await;
+        assert_eq!(first.0, status(doctor, question(&handle)).await.0, "the same every time");
+        if first.0 == StatusCode::OK {
+            assert_eq!(answer(doctor, question(&handle)).await, served);
+        } else {
+            assert_eq!(first, unguarded);
+        }
+        met.insert(first.0);
+    }
+    assert_eq!(met.len(), 2, "both happen to unknown handles");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_known_and_unknown_fail_alike() {
+    let mut network = Network::start(&["ZMC", "KHM"]).await;
+    let doctor = network.nodes[1].add_doctor("doctor", "12").await;
+    let (known, _) = network.nodes[1].enrol("patient", &network.number("KHM", 0)).await;
+    network.nodes[0].consensus.take().unwrap().stop().await;
+    let question = |handle: &String| json!({ "patient": handle, "purpose": "treatment" });
+    // The unknown one stands for the nobody of either centre.
+    for unknown in unknown_handles(&[&known]).take(4) {
+        let (known, unknown) =
+            tokio::join!(status(&doctor, question(&known)), status(&doctor, question(&unknown)));
+        assert_eq!(known.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(known, unknown);
+    }
+    network.stop().await;
+}
+
+/// The status, and what is said unless it is an answer.
+async fn status(doctor: &User, question: Value) -> (StatusCode, String) {
+    let (reply, _) = doctor.read(question).await;
+    let text = if reply.status == StatusCode::OK { String::new() } else { reply.text };
+    (reply.status, text)
 }
 
 /// The answer without what is random: ids, and the bytes of what is sealed (not how many).
@@ -115,9 +156,9 @@ async fn surgery_tag(doctor: &User) -> String {
     named.into_iter().find(|tag| *tag != "all").unwrap().to_owned()
 }
 
-/// A handle that nobody has.
-fn unknown_handle(taken: &[&String]) -> String {
+/// Handles that no patient has.
+fn unknown_handles(taken: &[&String]) -> impl Iterator<Item = String> {
     let patients = (0_u8..).map(|byte| aegle_model::PatientId::from_array([byte; 16]));
-    let mut handles = patients.map(|patient| aegle_model::Handle::from(patient).to_string());
-    handles.find(|handle| !taken.contains(&handle)).unwrap()
+    let handles = patients.map(|patient| aegle_model::Handle::from(patient).to_string());
+    handles.filter(|handle| !taken.contains(&handle))
 }

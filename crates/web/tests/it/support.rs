@@ -86,7 +86,7 @@ impl Network {
     pub(crate) async fn start(codes: &[&str]) -> Self {
         let network = Self::silent(codes, codes).await;
         for node in &network.nodes {
-            node.published().await;
+            node.arrived().await;
         }
         network
     }
@@ -200,9 +200,9 @@ impl Node {
         Self { code: card.code, centre, certificate, peer_address, api, consensus, received, peers }
     }
 
-    /// Waits until this centre's catalogue is on the ledger.
-    async fn published(&self) {
-        while let Err(error) = self.centre.publish_catalogue().await {
+    /// Waits until the ledger has what this centre brings.
+    async fn arrived(&self) {
+        while let Err(error) = self.centre.arrive().await {
             eprintln!("not yet: {error}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
