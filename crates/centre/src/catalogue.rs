@@ -1,9 +1,30 @@
-//! Publishing this centre's vocabulary.
+//! The catalogues of the network: this centre's own, and what all have published.
 
 use crate::{Centre, Error};
 use aegle_lake::{Catalogue, Lake};
 use aegle_ledger::{Body, CentreRecord, Publish, keys};
-use std::sync::Arc;
+use aegle_model::{CentreId, Vocabulary};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The published vocabularies of the network.
+pub type Vocabularies = BTreeMap<CentreId, Arc<Vocabulary>>;
+
+/// Vocabularies that were read before. Each is good until its centre publishes a newer one.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<Vocabularies>);
+
+impl Known {
+    fn get(&self, centre: CentreId, version: u32) -> Option<Arc<Vocabulary>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&centre).filter(|vocabulary| vocabulary.version == version).cloned()
+    }
+
+    fn keep(&self, centre: CentreId, vocabulary: &Arc<Vocabulary>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(centre, Arc::clone(vocabulary));
+    }
+}
 
 impl Centre {
     /// Brings to the ledger what a serving centre has there: its nobody and its catalogue.
@@ -17,13 +38,32 @@ impl Centre {
     async fn publish_catalogue(&self) -> Result<(), Error> {
         let Some(catalogue) = self.own_catalogue().await? else { return Ok(()) };
         let vocabulary = catalogue.vocabulary();
-        let record: Option<CentreRecord> = self.record(keys::centre(self.id())).await?;
-        let published = record.and_then(|record| record.vocabulary);
+        let published: Option<Vocabulary> = self.record(keys::vocabulary(self.id())).await?;
         if published.as_ref() == Some(vocabulary) {
             return Ok(());
         }
         let vocabulary = vocabulary.clone();
         self.commit(Body::Publish(Publish { vocabulary })).await.map(|_| ())
+    }
+
+    /// The published catalogues of the network.
+    pub async fn vocabularies(&self) -> Result<Vocabularies, Error> {
+        let centres: Vec<_> = self.parts().genesis.centres.iter().map(|centre| centre.id).collect();
+        let wanted: Vec<_> = centres.iter().map(|centre| keys::centre(*centre)).collect();
+        let records: Vec<Option<CentreRecord>> = self.records(&wanted).await?;
+        let mut found = Vocabularies::new();
+        for (centre, record) in centres.into_iter().zip(records) {
+            let Some(version) = record.and_then(|record| record.catalogue) else { continue };
+            let vocabulary = match self.0.known.get(centre, version) {
+                Some(vocabulary) => Some(vocabulary),
+                None => self.record(keys::vocabulary(centre)).await?.map(Arc::new),
+            };
+            if let Some(vocabulary) = vocabulary {
+                self.0.known.keep(centre, &vocabulary);
+                found.insert(centre, vocabulary);
+            }
+        }
+        Ok(found)
     }
 
     /// The catalogue that this centre's lake reads by; none while it is empty.

@@ -74,7 +74,9 @@ impl Centre {
     ) -> Result<Disclose, Error> {
         let GuardRequest { opened, requester } = request;
         let vocabularies = self.vocabularies().await?;
-        let linked = |centre| patient.link(centre).and_then(|_| vocabularies.get(&centre));
+        let linked = |centre| {
+            patient.link(centre).and_then(|_| vocabularies.get(&centre)).map(AsRef::as_ref)
+        };
         let (question, catalogues) =
             opened.question(key, linked).map_err(|error| Error::invalid("tags", error))?;
         Ok(Disclose {

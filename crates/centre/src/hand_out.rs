@@ -30,9 +30,7 @@ impl Centre {
     pub async fn hand_out(&self, from: CentreId, message: &[u8]) -> Result<Vec<u8>, Error> {
         let request = PartRequest::from_bytes(message).map_err(|e| Error::invalid("request", e))?;
         let PartRequest { receipt, opened } = request;
-        let receipt = receipt
-            .verify(&self.parts().genesis)
-            .map_err(|error| Error::invalid("receipt", error))?;
+        let receipt = self.verified(receipt).map_err(|error| Error::invalid("receipt", error))?;
         let asked_by = receipt.decided().map(|(disclose, _)| disclose.requester.centre);
         if asked_by != Some(from) {
             return Err(Error::Forbidden { who: "the requester's own centre" });
@@ -49,8 +47,12 @@ impl Centre {
         receipt: &VerifiedReceipt,
         opened: &OpenedRequest,
     ) -> Result<Option<Permit>, Error> {
-        let Some(key) = self.record_key(opened.patient).await? else { return Ok(None) };
-        let catalogue = self.own_catalogue().await?.ok_or(Error::Unavailable { part: "lake" })?;
+        let patient = opened.patient;
+        let found = self.with_lake(move |lake| (lake.record_key(patient), lake.catalogue()));
+        let (key, catalogue) = found.await?;
+        let Some(key) = key.map_err(Error::internal)? else { return Ok(None) };
+        let catalogue =
+            catalogue.map_err(Error::internal)?.ok_or(Error::Unavailable { part: "lake" })?;
         match admit(receipt, opened, &key, (self.id(), catalogue.vocabulary()), now()) {
             Ok(permit) => Ok(Some(permit)),
             Err(PermitError::NotAsked) => Ok(None),

@@ -18,6 +18,7 @@ mod link;
 mod log;
 mod nobody;
 mod peers;
+mod proof;
 mod read;
 mod rules;
 mod seal;
@@ -26,6 +27,7 @@ mod submit;
 mod tls;
 
 pub use caller::Caller;
+pub use catalogue::Vocabularies;
 pub use enrol::NewLogin;
 pub use error::Error;
 pub use link::{Offer, OfferMessage};
@@ -47,7 +49,13 @@ use zeroize::Zeroizing;
 
 /// One centre with all it needs. Cheap to clone.
 #[derive(Clone)]
-pub struct Centre(Arc<Parts>);
+pub struct Centre(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    known: catalogue::Known,
+    anchors: proof::Anchors,
+}
 
 /// What a [`Centre`] is made of.
 pub struct Parts {
@@ -72,16 +80,20 @@ pub struct Parts {
 impl Centre {
     /// Puts a centre together; its key must be one of the genesis.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(Inner {
+            parts,
+            known: catalogue::Known::default(),
+            anchors: proof::Anchors::default(),
+        }))
     }
 
     /// The parts.
     pub fn parts(&self) -> &Parts {
-        &self.0
+        &self.0.parts
     }
 
     /// This centre's id.
     pub fn id(&self) -> CentreId {
-        aegle_ledger::Centre::id_of(&self.0.key.public())
+        aegle_ledger::Centre::id_of(&self.0.parts.key.public())
     }
 }

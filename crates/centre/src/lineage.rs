@@ -35,8 +35,8 @@ impl Centre {
         let (centre, id) = (self.clone(), transaction.id());
         tokio::spawn(async move {
             loop {
-                match centre.finish(transaction.clone()).await {
-                    Ok(_) => break,
+                match centre.settle(transaction.clone()).await {
+                    Ok(()) => break,
                     Err(Error::Unavailable { .. }) => {
                         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
                     }

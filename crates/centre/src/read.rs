@@ -183,7 +183,7 @@ impl Centre {
 
     /// A guardian's word is not taken: the receipt must hold and be about this very request.
     fn check(&self, receipt: Receipt, opened: &OpenedRequest) -> Result<VerifiedReceipt, Error> {
-        let receipt = receipt.verify(&self.parts().genesis).map_err(Error::internal)?;
+        let receipt = self.verified(receipt).map_err(Error::internal)?;
         let ours = receipt.decided().is_some_and(|(disclose, _)| disclose.opened == opened.hash());
         if ours { Ok(receipt) } else { Err(Error::Unavailable { part: "guardian" }) }
     }

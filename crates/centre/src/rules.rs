@@ -1,7 +1,7 @@
 //! Rules: granting, revoking, listing, and seeing what a rule would do before it is made.
 
 use crate::submit::now;
-use crate::{Caller, Centre, Error, seal};
+use crate::{Caller, Centre, Error, Vocabularies, seal};
 use aegle_access::{Effect, Explanation, Purpose, Purposes, Rule, explain};
 use aegle_ledger::{
     Body, Grant, NetworkRecord, OpenedRequest, OpenedRule, PatientRecord, Revoke, RulePage,
@@ -11,7 +11,6 @@ use aegle_model::{
     Cell, CentreId, Grantee, PatientId, RecordKey, RequestId, Requester, RuleId, TagName,
     Vocabulary, Window,
 };
-use std::collections::BTreeMap;
 
 /// A rule as a patient asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +119,7 @@ impl Centre {
         patient: PatientId,
         (requester, purpose): (Requester, Purpose),
         record: &PatientRecord,
-        vocabularies: &BTreeMap<CentreId, Vocabulary>,
+        vocabularies: &Vocabularies,
     ) -> OpenedRequest {
         let linked = vocabularies.iter().filter(|(centre, _)| record.link(**centre).is_some());
         let tags =
@@ -145,11 +144,11 @@ impl Centre {
         opened: &OpenedRequest,
         key: &RecordKey,
         rules: &[(Option<RuleId>, &Rule)],
-        vocabularies: &BTreeMap<CentreId, Vocabulary>,
+        vocabularies: &Vocabularies,
     ) -> Result<Vec<PreviewPart>, Error> {
         let network: NetworkRecord =
             self.record(keys::network()).await?.ok_or(Error::Unavailable { part: "ledger" })?;
-        let known = |centre| vocabularies.get(&centre);
+        let known = |centre| vocabularies.get(&centre).map(AsRef::as_ref);
         let (question, _) = opened.question(key, known).map_err(Error::internal)?;
         let why = explain(rules, &question, network.policy, now());
         let mut parts = Vec::new();
@@ -172,7 +171,7 @@ impl Centre {
     fn open_draft(
         &self,
         draft: RuleDraft,
-        vocabularies: &BTreeMap<CentreId, Vocabulary>,
+        vocabularies: &Vocabularies,
     ) -> Result<OpenedRule, Error> {
         let (Grantee::Professional { centre, .. }
         | Grantee::Department { centre, .. }

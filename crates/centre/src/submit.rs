@@ -3,10 +3,9 @@
 use crate::{Centre, Error};
 use aegle_consensus::{ReceiptError, SubmitError};
 use aegle_ledger::{
-    Body, CentreRecord, Draft, Key, Outcome, PatientRecord, Receipt, Record, Transaction, keys,
+    Body, Draft, Key, Outcome, PatientRecord, Receipt, Record, Transaction, TxId, keys,
 };
-use aegle_model::{CentreId, Handle, PatientId, Timestamp, Vocabulary};
-use std::collections::BTreeMap;
+use aegle_model::{Handle, PatientId, Timestamp};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many blocks a transaction may wait.
@@ -35,20 +34,23 @@ impl Centre {
 
     /// Submits a signed transaction and waits until it is final, whatever its outcome.
     pub(crate) async fn finish(&self, transaction: Transaction) -> Result<Receipt, Error> {
-        let ledger = &self.parts().ledger;
-        let id = match ledger.submit(transaction).await {
-            Ok(id) | Err(SubmitError::Waiting(id) | SubmitError::Final(id)) => id,
+        let id = self.submit(transaction).await?;
+        in_time(self.parts().ledger.receipt(id)).await
+    }
+
+    /// Submits a signed transaction and waits until it is final, for those who need no receipt.
+    pub(crate) async fn settle(&self, transaction: Transaction) -> Result<(), Error> {
+        let id = self.submit(transaction).await?;
+        in_time(self.parts().ledger.wait(id)).await.map(|_| ())
+    }
+
+    async fn submit(&self, transaction: Transaction) -> Result<TxId, Error> {
+        match self.parts().ledger.submit(transaction).await {
+            Ok(id) | Err(SubmitError::Waiting(id) | SubmitError::Final(id)) => Ok(id),
             Err(SubmitError::Quota | SubmitError::Full | SubmitError::Stopped(_)) => {
-                return Err(Error::Unavailable { part: "ledger" });
+                Err(Error::Unavailable { part: "ledger" })
             }
-            Err(error) => return Err(Error::internal(error)),
-        };
-        match tokio::time::timeout(FINAL_WITHIN, ledger.receipt(id)).await {
-            Ok(Ok(receipt)) => Ok(receipt),
-            Ok(Err(ReceiptError::Expired)) => {
-                Err(Error::Conflict("the request expired unanswered".into()))
-            }
-            Ok(Err(_)) | Err(_) => Err(Error::Unavailable { part: "ledger" }),
+            Err(error) => Err(Error::internal(error)),
         }
     }
 
@@ -80,14 +82,15 @@ impl Centre {
         let Some(patient) = self.record(keys::handle(handle)).await? else { return Ok(None) };
         Ok(self.patient(patient).await?.map(|record| (patient, record)))
     }
+}
 
-    /// The published catalogues of the network.
-    pub async fn vocabularies(&self) -> Result<BTreeMap<CentreId, Vocabulary>, Error> {
-        let centres: Vec<_> = self.parts().genesis.centres.iter().map(|centre| centre.id).collect();
-        let wanted: Vec<_> = centres.iter().map(|centre| keys::centre(*centre)).collect();
-        let records: Vec<Option<CentreRecord>> = self.records(&wanted).await?;
-        let published = centres.into_iter().zip(records);
-        Ok(published.filter_map(|(centre, record)| Some((centre, record?.vocabulary?))).collect())
+async fn in_time<T>(answer: impl Future<Output = Result<T, ReceiptError>>) -> Result<T, Error> {
+    match tokio::time::timeout(FINAL_WITHIN, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(ReceiptError::Expired)) => {
+            Err(Error::Conflict("the request expired unanswered".into()))
+        }
+        Ok(Err(_)) | Err(_) => Err(Error::Unavailable { part: "ledger" }),
     }
 }
 

@@ -182,15 +182,17 @@ impl Ledger {
     /// Waits until the transaction is final and proves it. The caller sets the time limit.
     pub async fn receipt(&self, id: TxId) -> Result<Receipt, ReceiptError> {
         let Position { height, index } = self.wait(id).await?;
-        let (block, anchor) = (self.block(height).await?, self.anchor(height).await?);
+        let block = self.ask(|reply| Request::Block(height, reply)).await?;
+        let anchor = self.anchor(height).await?;
         let (Some(block), Some(anchor)) = (block, anchor) else {
             return Err(ReceiptError::Uncertified { height });
         };
-        Receipt::new(&block, index as usize, anchor).ok_or(ReceiptError::Uncertified { height })
+        Receipt::new(block.block(), index as usize, anchor)
+            .ok_or(ReceiptError::Uncertified { height })
     }
 
-    /// Where the transaction is, once it is final.
-    async fn wait(&self, id: TxId) -> Result<Position, ReceiptError> {
+    /// Waits until the transaction is final, and says where it stands. The caller sets the time limit.
+    pub async fn wait(&self, id: TxId) -> Result<Position, ReceiptError> {
         // First the ear, then the question: what becomes final in between is heard.
         let heard = self.0.chain.wait(id).ok_or(ReceiptError::Busy)?;
         if let Some(position) = self.position(id).await? {

@@ -31,7 +31,24 @@ pub enum AnchorError {
     Certificate(#[from] CertificateError),
 }
 
+/// An anchor that holds: many receipts can stand on it without another check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedAnchor(Anchor);
+
+impl VerifiedAnchor {
+    /// The anchor.
+    pub fn anchor(&self) -> &Anchor {
+        &self.0
+    }
+}
+
 impl Anchor {
+    /// Like [`Self::verify`], and keeps the result.
+    pub fn verified(self, genesis: &Genesis) -> Result<VerifiedAnchor, AnchorError> {
+        self.verify(genesis)?;
+        Ok(VerifiedAnchor(self))
+    }
+
     /// Checks that the header is final in the network that `genesis` began.
     pub fn verify(&self, genesis: &Genesis) -> Result<(), AnchorError> {
         let network = genesis.network();

@@ -198,14 +198,16 @@ impl Work<'_> {
         let Some(mut record) = self.centre(author)? else {
             return Ok(Err(Rejection::UnknownCentre));
         };
-        let next = record.vocabulary.as_ref().map_or(1, |old| old.version + 1);
+        let vocabulary = &publish.vocabulary;
         // A centre's first publication may carry any version: its catalogue can be older than its membership.
-        let follows = record.vocabulary.is_none() || publish.vocabulary.version == next;
-        if !follows || publish.vocabulary.check().is_err() {
+        let follows =
+            record.catalogue.is_none_or(|old| old.checked_add(1) == Some(vocabulary.version));
+        if !follows || vocabulary.check().is_err() {
             return Ok(Err(Rejection::BadVocabulary));
         }
-        record.vocabulary = Some(publish.vocabulary.clone());
+        record.catalogue = Some(vocabulary.version);
         self.put(keys::centre(author), &record);
+        self.put(keys::vocabulary(author), vocabulary);
         Ok(Ok(Outcome::Done))
     }
 

@@ -178,7 +178,7 @@ impl Network {
         key: &RecordKey,
     ) -> Disclose {
         let vocabulary = vocabulary();
-        let published = |id| self.record::<crate::CentreRecord>(keys::centre(id))?.vocabulary;
+        let published = |id| self.record::<crate::CentreRecord>(keys::centre(id))?.catalogue;
         let known = |id| published(id).map(|_| &vocabulary);
         let (question, catalogues) = opened.question(key, known).expect("the tags are known");
         Disclose {

@@ -29,7 +29,7 @@ mod transaction;
 #[cfg(feature = "fixture")]
 pub mod fixture;
 
-pub use anchor::{Anchor, AnchorError};
+pub use anchor::{Anchor, AnchorError, VerifiedAnchor};
 pub use apply::{Execution, Invalid, LIFETIME_MAX, Stop, build, execute, rule_id};
 pub use block::{BLOCK_BYTES_MAX, Block, BlockError, Header};
 pub use certificate::{Certificate, CertificateError};

@@ -86,8 +86,7 @@ impl OpenedRequest {
     ) -> Result<(Part, Vec<CellId>), BlindError> {
         let mut cells = vocabulary.cells_of(&wish.tags)?;
         cells.sort_by_cached_key(|cell| key.cell_order(self.request, wish.centre, cell.0));
-        let carried: Vec<_> =
-            cells.iter().map(|cell| vocabulary.cell_tokens(wish.centre, key, *cell)).collect();
+        let carried = vocabulary.cell_tokens(wish.centre, key, &cells);
         let tokens: BTreeSet<_> = carried.iter().flatten().copied().collect();
         let tokens: Vec<_> = tokens.into_iter().collect();
         let bits = |carried: &Vec<_>| -> Bits {

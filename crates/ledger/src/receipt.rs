@@ -1,6 +1,6 @@
 //! Receipts: that a transaction was decided and committed, and with which outcome.
 
-use crate::anchor::{Anchor, AnchorError};
+use crate::anchor::{Anchor, AnchorError, VerifiedAnchor};
 use crate::{Block, Body, Disclose, Genesis, InclusionProof, Outcome, Transaction, block};
 use aegle_access::Decision;
 use aegle_model::{Canonical, Hash};
@@ -25,6 +25,9 @@ pub enum ReceiptError {
     /// The block is not proven final.
     #[error("could not verify the receipt's block")]
     Anchor(#[from] AnchorError),
+    /// It stands on another anchor than the one at hand.
+    #[error("the receipt stands on another block or other votes than those at hand")]
+    OtherAnchor,
     /// The transaction and outcome are not in the block.
     #[error("the transaction and its outcome are not in the receipt's block")]
     NotInBlock,
@@ -44,11 +47,19 @@ impl Receipt {
 
     /// Checks the receipt against the network that `genesis` began.
     pub fn verify(self, genesis: &Genesis) -> Result<VerifiedReceipt, ReceiptError> {
+        let anchor = self.anchor.clone().verified(genesis)?;
+        self.verify_on(&anchor)
+    }
+
+    /// Checks the receipt against an anchor that holds; its own must be the same.
+    pub fn verify_on(self, anchor: &VerifiedAnchor) -> Result<VerifiedReceipt, ReceiptError> {
+        if self.anchor != *anchor.anchor() {
+            return Err(ReceiptError::OtherAnchor);
+        }
         let leaf = block::leaf(&(self.transaction.clone(), self.outcome.clone()));
         if self.proof.root(&leaf) != Some(self.anchor.header.transactions) {
             return Err(ReceiptError::NotInBlock);
         }
-        self.anchor.verify(genesis)?;
         Ok(VerifiedReceipt(self))
     }
 }

@@ -64,8 +64,9 @@ pub struct NetworkRecord {
 pub struct CentreRecord {
     /// Keys and code.
     pub centre: Centre,
-    /// Its tags and cells, once published.
-    pub vocabulary: Option<Vocabulary>,
+    /// The version of its vocabulary, once published; the vocabulary itself is a record of its own,
+    /// since every transaction of the centre reads this one.
+    pub catalogue: Option<u32>,
 }
 
 /// A centre that is linked to a patient.
@@ -162,6 +163,7 @@ impl Record for DisclosureRecord {}
 impl Record for Position {}
 impl Record for PatientId {}
 impl Record for Hash {}
+impl Record for Vocabulary {}
 
 /// The keys of records.
 pub mod keys {
@@ -179,6 +181,11 @@ pub mod keys {
     /// [`super::CentreRecord`].
     pub fn centre(centre: CentreId) -> Key {
         key("aegle.key.centre", &[centre.as_bytes()])
+    }
+
+    /// The centre's [`Vocabulary`](super::Vocabulary).
+    pub fn vocabulary(centre: CentreId) -> Key {
+        key("aegle.key.vocabulary", &[centre.as_bytes()])
     }
 
     /// [`super::PatientRecord`].
@@ -239,7 +246,7 @@ pub fn genesis_state(genesis: &Genesis) -> BTreeMap<Key, Vec<u8>> {
         heads: heads::root(0, Hash::ZERO),
     };
     let centres = genesis.centres.iter().map(|centre| {
-        let record = CentreRecord { centre: centre.clone(), vocabulary: None };
+        let record = CentreRecord { centre: centre.clone(), catalogue: None };
         (keys::centre(centre.id), write(&record))
     });
     centres.chain([(keys::network(), write(&network))]).collect()

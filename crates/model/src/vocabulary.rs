@@ -116,21 +116,29 @@ impl Vocabulary {
         Ok(positions.map(|(_, position)| CellId(position)).collect())
     }
 
-    /// Every token that a rule could name for one of the given cells, sorted.
-    pub fn tokens(&self, centre: CentreId, key: &RecordKey, cells: &[CellId]) -> Vec<Token> {
-        let tokens = cells.iter().flat_map(|cell| self.cell_tokens(centre, key, *cell));
-        tokens.collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
-    /// The tokens that one cell carries: each of its tags at any version, and at every version at
-    /// which the tag grew since the cell joined it.
-    pub fn cell_tokens(&self, centre: CentreId, key: &RecordKey, cell: CellId) -> Vec<Token> {
+    /// For each of `cells` the tokens it carries: each of its tags at any version, and at every
+    /// version at which the tag grew since the cell joined it.
+    pub fn cell_tokens(
+        &self,
+        centre: CentreId,
+        key: &RecordKey,
+        cells: &[CellId],
+    ) -> Vec<Vec<Token>> {
+        // Cells share their tags: each token is made once.
         let points = self.points();
-        let Some(cell) = self.cells.get(usize::from(cell.0)) else { return Vec::new() };
-        let any = cell.tags.keys().map(|tag| key.tag(centre, tag));
-        let later =
-            points.iter().filter(|(tag, at)| cell.tags.get(*tag).is_some_and(|since| since <= at));
-        any.chain(later.map(|(tag, at)| key.tag_at(centre, tag, *at))).collect()
+        let any: BTreeMap<_, _> =
+            points.iter().map(|(tag, _)| *tag).map(|tag| (tag, key.tag(centre, tag))).collect();
+        let grown: Vec<_> =
+            points.iter().map(|(tag, at)| (*tag, *at, key.tag_at(centre, tag, *at))).collect();
+        let tokens = |cell: &CellId| {
+            let Some(cell) = self.cells.get(usize::from(cell.0)) else { return Vec::new() };
+            let later = grown
+                .iter()
+                .filter(|(tag, at, _)| cell.tags.get(*tag).is_some_and(|since| since <= at));
+            let later = later.map(|(_, _, token)| *token);
+            cell.tags.keys().filter_map(|tag| any.get(tag).copied()).chain(later).collect()
+        };
+        cells.iter().map(tokens).collect()
     }
 
     /// Each tag with each version at which columns joined it.
@@ -173,7 +181,8 @@ mod tests {
         let then = key.tag_at(centre, &name("medication"), 1);
         let now = key.tag_at(centre, &name("medication"), 2);
         let ever = key.tag(centre, &name("medication"));
-        let carries = |cell, token| vocabulary.cell_tokens(centre, &key, cell).contains(&token);
+        let carries =
+            |cell, token| vocabulary.cell_tokens(centre, &key, &[cell])[0].contains(&token);
         assert_eq!([then, now, ever].map(|token| carries(old, token)), [true, true, true]);
         assert_eq!([then, now, ever].map(|token| carries(new, token)), [false, true, true]);
         assert_eq!(vocabulary.tag_version(&name("medication")), Ok(2));

@@ -17,6 +17,11 @@ pub use client::{Client, Opened, Question};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// A node's many short-lived threads leave the system's allocator with up to 170 MB at rest, this one
+/// with 130 (BENCHMARKS.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Patients decide who sees which part of their medical record.
 #[derive(Parser)]
 #[command(name = "aegle", version)]

@@ -70,7 +70,7 @@ pub(crate) async fn list(
     _: Signed,
     Query(query): Query<CentresQuery>,
 ) -> Answer<axum::Json<Vec<Member>>> {
-    let mut vocabularies = centre.vocabularies().await?;
+    let vocabularies = centre.vocabularies().await?;
     let genesis = &centre.parts().genesis;
     let pings = genesis.centres.iter().map(|member| async {
         if query.reachable { Some(answers(&centre, member.id).await) } else { None }
@@ -80,7 +80,7 @@ pub(crate) async fn list(
         id: member.id.to_string(),
         code: member.code.to_string(),
         reachable,
-        catalogue: vocabularies.remove(&member.id).map(Catalogue::from),
+        catalogue: vocabularies.get(&member.id).map(|it| Catalogue::from(&**it)),
     });
     Ok(axum::Json(members.collect()))
 }
@@ -90,11 +90,12 @@ async fn answers(centre: &Centre, member: CentreId) -> bool {
     member == centre.id() || peers.call(member, "/ping", Vec::new(), PING_WITHIN).await.is_ok()
 }
 
-impl From<Vocabulary> for Catalogue {
-    fn from(vocabulary: Vocabulary) -> Self {
-        let tags =
-            vocabulary.tags.into_iter().map(|tag| Tag { name: tag.name, labels: tag.labels });
-        let cells = vocabulary.cells.into_iter().map(|cell| cell.tags.into_keys().collect());
+impl From<&Vocabulary> for Catalogue {
+    fn from(vocabulary: &Vocabulary) -> Self {
+        let tag =
+            |tag: &aegle_model::Tag| Tag { name: tag.name.clone(), labels: tag.labels.clone() };
+        let tags = vocabulary.tags.iter().map(tag);
+        let cells = vocabulary.cells.iter().map(|cell| cell.tags.keys().cloned().collect());
         Self { version: vocabulary.version, tags: tags.collect(), cells: cells.collect() }
     }
 }

@@ -70,8 +70,8 @@ impl Work<'_> {
             return Ok(Err(Rejection::UnknownPart));
         }
         for (part, version) in parts.iter().zip(&disclose.catalogues) {
-            let vocabulary = self.centre(part.centre())?.and_then(|centre| centre.vocabulary);
-            if vocabulary.map(|vocabulary| vocabulary.version) != Some(*version) {
+            let catalogue = self.centre(part.centre())?.and_then(|centre| centre.catalogue);
+            if catalogue != Some(*version) {
                 return Ok(Err(Rejection::StaleCatalogue));
             }
         }

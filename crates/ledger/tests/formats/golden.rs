@@ -348,8 +348,8 @@ fn proofs() {
 fn records_and_keys_of_the_state() {
     let centre = Network::new(1).genesis.centres.remove(0);
     golden(
-        &CentreRecord { centre, vocabulary: None },
-        "7bd5eef6e7061fa7a3d3523c2ce6f60c992b03c29b2ee654edb2f01cd048315a",
+        &CentreRecord { centre, catalogue: Some(7) },
+        "0bb4d19f4d3bb281462a1c4ef2f2c188db7ad429f219c14c347b300a5ef80904",
     );
     let links = vec![Linked { centre: CENTRE, speaks: true }];
     let commitment = key().commitment();
@@ -391,6 +391,10 @@ fn records_and_keys_of_the_state() {
     ];
     golden(&keys, "ed89665c463d3845408bebfe8ce5a3171e655b01b8dc4dd5f62419cc3c91b574");
     golden(
+        &keys::vocabulary(CENTRE),
+        "f4dd57aaa68705f1bc3898fdb92a0aa95b8cb18cba851e96251f4c755fb40123",
+    );
+    golden(
         &keys::head_path(17, 300),
         "2b389b85a81e8fb2e3c0830ff16d92101ed7a5f8e2e36919d7d68d73f5f1eae6",
     );
@@ -405,10 +409,10 @@ fn commitments_of_a_short_history() {
         network.submit(0, Body::Enrol(Enrol { patient, commitment }));
     }
     network.submit(0, Body::Grant(Grant { patient: PATIENT, rule: rule(), sealed: vec![1] }));
-    golden(network.tip(), "eff709973ec29406f99dc01ff6ea7b797cd9760e1af57736ba759b2254eb6e75");
+    golden(network.tip(), "377d70e03d086bbea2963bdfe663cda4d72d7f7d9c1a21b73a680c315d1e9e8f");
     golden(
         &network.log(PATIENT),
-        "1168acf1abe345bdcb4a84959436af5666876d30decaefe49c319495e0a38327",
+        "6323ef563ce7cefdd666a674989c2240fd65c9a91022434d499481bcc47b8587",
     );
     network.log(PATIENT).verify(&network.genesis).unwrap();
 }

@@ -392,14 +392,12 @@ async fn grant(
     Ok(made["id"].as_str().context("a rule has an id")?.to_owned())
 }
 
-/// A patient who lets the doctor's department see `medication` and `diagnostic` at both centres;
+/// A patient who lets the doctor's department see `medication` at two centres and `diagnostic` at one;
 /// returns the doctor and the handle.
 pub(super) async fn trusting(stage: &mut Stage) -> Result<(Client, String)> {
     let silent = Teller::new(true);
     let story = Story::cast(stage, &silent).await?;
-    for scope in
-        [(HOME, "medication"), (HOME, "diagnostic"), (OTHER, "medication"), (OTHER, "wearable")]
-    {
+    for scope in [(HOME, "medication"), (HOME, "diagnostic"), (OTHER, "medication")] {
         grant(&story.at_home, "allow", department(), scope).await?;
     }
     Ok((story.doctor.clone(), story.handle.clone()))
