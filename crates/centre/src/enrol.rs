@@ -31,26 +31,30 @@ impl Centre {
         login: NewLogin,
     ) -> Result<Handle, Error> {
         caller.administrator()?;
-        let fresh = || (PatientId::from_array(random()), RecordKey::from_array(random()));
-        let (patient, key) = self.begun(&login.login).await?.unwrap_or_else(fresh);
+        let name = login.login.clone();
+        let (patient, key) = self.begun(&name).await?;
         let enrolled = self.patient(patient).await?.is_some();
-        self.attach(patient, number, &key).await?;
+        self.attach(patient, number).await?;
         let commitment = key.commitment();
         let enrol = (!enrolled).then_some(Body::Enrol(Enrol { patient, commitment }));
         self.admit(patient, Some(login), enrol).await?;
+        self.parts().store.end_enrolment(&name)?;
         Ok(Handle::from(patient))
     }
 
-    /// The patient that an earlier run gave this login to.
-    async fn begun(&self, login: &str) -> Result<Option<(PatientId, RecordKey)>, Error> {
-        let (identity, login) = (Arc::clone(&self.parts().identity), login.to_owned());
-        let found = tokio::task::spawn_blocking(move || identity.user(&login)).await;
-        let Ok(User { role: Role::Patient { patient: Some(patient) }, .. }) =
-            found.map_err(Error::internal)?
-        else {
-            return Ok(None);
+    /// The pseudonym and record key that an earlier run gave this login, or new ones. Noted before
+    /// anything is tied to the pseudonym, so that a crash leaves no patient number taken by nobody.
+    async fn begun(&self, login: &str) -> Result<(PatientId, RecordKey), Error> {
+        let (identity, name) = (Arc::clone(&self.parts().identity), login.to_owned());
+        let found = tokio::task::spawn_blocking(move || identity.user(&name)).await;
+        let known = found.map_err(Error::internal)?;
+        let patient = if let Ok(User { role: Role::Patient { patient: Some(known) }, .. }) = known {
+            known
+        } else {
+            self.parts().store.begin_enrolment(login, PatientId::from_array(random()))?
         };
-        Ok(self.record_key(patient).await?.map(|key| (patient, key)))
+        let key = self.with_lake(move |lake| lake.record_key_or_new(patient)).await?;
+        Ok((patient, key.map_err(Error::internal)?))
     }
 
     /// Gives an attached patient a login, then tells the ledger, if it does not know yet. What can
@@ -73,19 +77,10 @@ impl Centre {
         Ok(())
     }
 
-    /// Ties a pseudonym to a patient number of this centre and keeps the record key.
-    pub(crate) async fn attach(
-        &self,
-        patient: PatientId,
-        number: &str,
-        key: &RecordKey,
-    ) -> Result<(), Error> {
-        let (number, key) = (Zeroizing::new(number.to_owned()), key.clone());
-        self.with_lake(move |lake| {
-            lake.put_record_key(patient, &key).map_err(Error::internal)?;
-            lake.link(patient, &number).map_err(link_error)
-        })
-        .await?
+    /// Ties a pseudonym to a patient number of this centre.
+    pub(crate) async fn attach(&self, patient: PatientId, number: &str) -> Result<(), Error> {
+        let number = Zeroizing::new(number.to_owned());
+        self.with_lake(move |lake| lake.link(patient, &number).map_err(link_error)).await?
     }
 
     /// Gives a patient this login, unless they have it already.

@@ -111,9 +111,12 @@ impl Centre {
         let Some((offer, key)) = true_one else {
             return Err(Error::Conflict("no offer brings the patient's record key".into()));
         };
-        self.attach(patient, number, &key).await?;
-        let OfferMessage { speaks, by_patient, .. } = offer;
         let commitment = key.commitment();
+        self.with_lake(move |lake| lake.put_record_key(patient, &key))
+            .await?
+            .map_err(Error::internal)?;
+        self.attach(patient, number).await?;
+        let OfferMessage { speaks, by_patient, .. } = offer;
         // An earlier run may have come this far.
         let link = record.link(self.id()).is_none().then_some(Body::Link(Link {
             patient,

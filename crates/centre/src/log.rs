@@ -1,6 +1,7 @@
 //! The own access log: who asked, what was decided, what left; with the proof that it is complete.
 
 use crate::{Caller, Centre, Error, seal};
+use aegle_access::Purpose;
 use aegle_ledger::{
     Body, HeadProof, LogEntry, NetworkRecord, OpenedRequest, OpenedRule, Outcome, PartDelivery,
     PatientLog, PatientRecord, Position, Record, TxId, keys,
@@ -65,6 +66,8 @@ pub enum Seen {
         request: RequestId,
         /// The requester's centre.
         requester: CentreId,
+        /// Whether the glass was broken: said in the clear, so it shows whatever else opens.
+        emergency: bool,
         /// The request.
         opened: Option<Box<OpenedRequest>>,
         /// Per data centre: cells granted of cells asked for.
@@ -185,6 +188,7 @@ fn view(number: u64, entry: &LogEntry, key: &RecordKey) -> LogView {
         Body::Revoke(revoke) => Seen::Revoked { rule: revoke.rule },
         Body::Disclose(disclose) => Seen::Asked {
             request: disclose.request,
+            emergency: disclose.question.purpose == Purpose::Emergency,
             requester: disclose.requester.centre,
             opened: seal::open(key, &disclose.sealed).map(Box::new),
             granted: granted(disclose, &entry.outcome),

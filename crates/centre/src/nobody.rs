@@ -7,7 +7,7 @@
 
 use crate::{Centre, Error};
 use aegle_ledger::{Body, Enrol, PatientRecord};
-use aegle_model::{CentreId, Handle, Hash, PatientId, RecordKey};
+use aegle_model::{CentreId, Handle, Hash, PatientId};
 
 const PSEUDONYM: &str = "aegle.nobody";
 const CHOICE: &str = "aegle.nobody.choice";
@@ -19,14 +19,8 @@ impl Centre {
         if self.patient(patient).await?.is_some() {
             return Ok(());
         }
-        let key = match self.record_key(patient).await? {
-            Some(key) => key,
-            None => RecordKey::from_array(crate::submit::random()),
-        };
-        let commitment = key.commitment();
-        self.with_lake(move |lake| lake.put_record_key(patient, &key))
-            .await?
-            .map_err(Error::internal)?;
+        let key = self.with_lake(move |lake| lake.record_key_or_new(patient)).await?;
+        let commitment = key.map_err(Error::internal)?.commitment();
         self.commit(Body::Enrol(Enrol { patient, commitment })).await.map(|_| ())
     }
 

@@ -1,4 +1,4 @@
-//! What a centre remembers beside ledger, lake and users: link offers, parts it has handed out,
+//! What a centre remembers beside ledger, lake and users: enrolments under way, link offers, parts it has handed out,
 //! transactions that must reach the ledger.
 
 use aegle_ledger::TxId;
@@ -23,6 +23,9 @@ const SCHEMA: &str = "
         PRIMARY KEY (patient, centre)
     ) WITHOUT ROWID, STRICT;
     CREATE INDEX IF NOT EXISTS offer_centre ON offer (centre);
+    CREATE TABLE IF NOT EXISTS enrolment (
+        login TEXT PRIMARY KEY, patient BLOB NOT NULL
+    ) WITHOUT ROWID, STRICT;
     CREATE TABLE IF NOT EXISTS handed_out (
         request BLOB PRIMARY KEY, at INTEGER NOT NULL
     ) WITHOUT ROWID, STRICT;
@@ -61,6 +64,26 @@ impl Store {
     pub(crate) fn forget_handed_out(&self, before: Timestamp) -> Result<(), StoreError> {
         let at = i64::try_from(before.0).unwrap_or(i64::MAX);
         self.connection().execute("DELETE FROM handed_out WHERE at < ?1", [at])?;
+        Ok(())
+    }
+
+    /// The pseudonym of the enrolment that was begun with this login; `fresh` when none was.
+    pub(crate) fn begin_enrolment(
+        &self,
+        login: &str,
+        fresh: PatientId,
+    ) -> Result<PatientId, StoreError> {
+        let connection = self.connection();
+        let insert = "INSERT OR IGNORE INTO enrolment VALUES (?1, ?2)";
+        connection.execute(insert, params![login, fresh.as_bytes()])?;
+        let select = "SELECT patient FROM enrolment WHERE login = ?1";
+        let patient: [u8; 16] = connection.query_row(select, [login], |row| row.get(0))?;
+        Ok(PatientId::from_array(patient))
+    }
+
+    /// The enrolment is done.
+    pub(crate) fn end_enrolment(&self, login: &str) -> Result<(), StoreError> {
+        self.connection().execute("DELETE FROM enrolment WHERE login = ?1", [login])?;
         Ok(())
     }
 

@@ -173,6 +173,17 @@ impl Keys {
         Ok(())
     }
 
+    /// The record key of a patient; made now if there is none. Two who ask at once get the same.
+    pub(crate) fn record_key_or_new(&self, id: PatientId) -> Result<RecordKey, KeyError> {
+        let person = self.person(id);
+        let fresh = self.wrapping.wrap(&record_key_place(&person), &crypt::random_secret());
+        let sql = "INSERT OR IGNORE INTO record (person, wrapped) VALUES (?1, ?2)";
+        let database = hold(&self.database);
+        database.prepare_cached(sql)?.execute(params![person, fresh])?;
+        let kept = self.record_key(&database, "main", id)?;
+        Ok(kept.expect("a row that was just kept is there"))
+    }
+
     /// The record key of a patient, read from the key store that `connection` calls `schema`.
     pub(crate) fn record_key(
         &self,

@@ -123,6 +123,11 @@ impl Lake {
         self.keys.put_record_key(patient, key)
     }
 
+    /// The record key of a patient; made now if there is none. Two who ask at once get the same.
+    pub fn record_key_or_new(&self, patient: PatientId) -> Result<RecordKey, KeyError> {
+        self.keys.record_key_or_new(patient)
+    }
+
     /// The record key of a patient, if this centre holds it.
     pub fn record_key(&self, patient: PatientId) -> Result<Option<RecordKey>, KeyError> {
         self.lookup.read(|connection| self.keys.record_key(connection, KEYS, patient))

@@ -213,7 +213,7 @@ impl Event {
                 Self::Granted { id: rule.to_string(), rule: shown }
             }
             Seen::Revoked { rule } => Self::Revoked { id: rule.to_string() },
-            Seen::Asked { request, requester, opened, granted } => Self::Asked(Asked {
+            Seen::Asked { request, requester, emergency, opened, granted } => Self::Asked(Asked {
                 request: request.to_string(),
                 centre: border::code(genesis, requester),
                 decision: if granted.iter().any(|(_, granted, _)| *granted > 0) {
@@ -221,9 +221,7 @@ impl Event {
                 } else {
                     "deny"
                 },
-                emergency: opened
-                    .as_ref()
-                    .is_some_and(|opened| opened.purpose == aegle_access::Purpose::Emergency),
+                emergency,
                 cells: granted.into_iter().map(|cells| CellCount::new(cells, genesis)).collect(),
                 opened: opened.map(|opened| Opened::new(*opened, genesis)),
             }),

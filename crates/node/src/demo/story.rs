@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::time::Instant;
 
 /// The patient's login.
@@ -218,19 +219,31 @@ impl<'a> Story<'a> {
     }
 
     async fn revoked(&mut self, rule: &str) -> Result<()> {
+        let opened_before = opens_anything(&self.at_home).await?;
         self.at_home.delete(&format!("/rules/{rule}")).await?;
-        let parts = self.doctor.record(&self.everything()).await?;
-        let mut got = self.judge(&parts, [None, None])?;
+        let mut answers = BTreeSet::new();
+        for asking in [&self.doctor, &self.same_department] {
+            answers.insert(self.judge(&asking.record(&self.everything()).await?, [None, None])?);
+        }
+        let mut got = answers.into_iter().collect::<Vec<_>>().join("; ");
         let height = self.at_home.get("/ledger").await?["height"].as_u64().unwrap_or(u64::MAX);
         for position in 0..self.stage.planned.len() {
             if !self.reaches(position, height).await? {
                 got = format!("{} does not follow", self.stage.planned[position].code);
             }
         }
+        if !opened_before {
+            got.push_str(", but the rule opened nothing before");
+        }
         if !self.forgotten(rule).await? {
             got.push_str(", but FCRB still lists the rule");
         }
-        self.step("g", "The patient revokes the rule", DENY, got);
+        for (code, node) in [(HOME, &self.at_home), (OTHER, &self.at_other)] {
+            if opens_anything(node).await? {
+                write!(got, ", but {code} would still open something")?;
+            }
+        }
+        self.step("g", "The patient revokes the rule; every node is asked", DENY, got);
         Ok(())
     }
 
@@ -336,7 +349,7 @@ impl<'a> Story<'a> {
 }
 
 /// The story as the log must tell it, up to the end of step g.
-const EVENTS: [&str; 14] = [
+const EVENTS: [&str; 15] = [
     "enrolled",
     "linked",
     "deny",
@@ -349,6 +362,7 @@ const EVENTS: [&str; 14] = [
     "own",
     "emergency",
     "revoked",
+    "deny",
     "deny",
     "granted",
 ];
@@ -363,6 +377,16 @@ fn told(entries: &[Value]) -> String {
         other => Some(other),
     });
     words.take(EVENTS.len()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the rules, as the patient's node knows them, open any cell for the doctor.
+async fn opens_anything(patient: &Client) -> Result<bool> {
+    let doctor = json!({ "centre": ABROAD, "professional": "207", "departments": ["1"] });
+    let question = json!({ "requester": doctor, "purpose": "treatment" });
+    let preview = patient.post("/rules/preview", &question).await?;
+    let centres = preview.as_array().context("a preview is a list")?;
+    let mut cells = centres.iter().filter_map(|centre| centre["cells"].as_array()).flatten();
+    Ok(cells.any(|cell| cell["open"] != false))
 }
 
 /// The department that the story is about.

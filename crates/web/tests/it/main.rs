@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 mod between_nodes;
+mod crashes;
 mod description;
 mod look_alikes;
 mod problems;

@@ -28,7 +28,7 @@ use tower::ServiceExt as _;
 use zeroize::Zeroizing;
 
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
-const PATIENTS: usize = 10;
+const PATIENTS: usize = 40;
 
 /// Centres that run in this process.
 pub(crate) struct Network {
