@@ -39,8 +39,17 @@ impl Centre {
         let Some(catalogue) = self.own_catalogue().await? else { return Ok(()) };
         let vocabulary = catalogue.vocabulary();
         let published: Option<Vocabulary> = self.record(keys::vocabulary(self.id())).await?;
-        if published.as_ref() == Some(vocabulary) {
-            return Ok(());
+        match published {
+            Some(published) if published == *vocabulary => return Ok(()),
+            // The ledger would reject it, and keep it for ever.
+            Some(published) if published.version >= vocabulary.version => {
+                let (here, there) = (vocabulary.version, published.version);
+                return Err(Error::Conflict(format!(
+                    "the lake's catalogue has version {here}, but version {there} is published; \
+                     give the catalogue a higher version and ingest again"
+                )));
+            }
+            _ => {}
         }
         let vocabulary = vocabulary.clone();
         self.commit(Body::Publish(Publish { vocabulary })).await.map(|_| ())

@@ -4,7 +4,7 @@ use crate::submit::random;
 use crate::{Caller, Centre, Error};
 use aegle_identity::{NewUser, Role, User, UserError};
 use aegle_lake::LinkError;
-use aegle_ledger::{Body, Enrol};
+use aegle_ledger::{Body, Enrol, PatientRecord};
 use aegle_model::{Handle, PatientId, RecordKey};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -31,6 +31,7 @@ impl Centre {
         login: NewLogin,
     ) -> Result<Handle, Error> {
         caller.administrator()?;
+        let _alone = self.0.admitting.lock().await;
         let name = login.login.clone();
         let (patient, key) = self.begun(&name).await?;
         let enrolled = self.patient(patient).await?.is_some();
@@ -66,15 +67,18 @@ impl Centre {
         news: Option<Body>,
     ) -> Result<(), Error> {
         let Some(news) = news else { return self.create_login(patient, login).await };
-        let admitted = async {
-            self.create_login(patient, login).await?;
-            self.commit(news).await
+        let admitted = match self.create_login(patient, login).await {
+            Ok(()) => self.commit(news).await.map(|_| ()),
+            refused => refused,
         };
-        if let Err(error) = admitted.await {
+        let Err(error) = admitted else { return Ok(()) };
+        // What the ledger may still confirm stays, and what an earlier run brought there holds.
+        let linked = |record: PatientRecord| record.link(self.id()).is_some();
+        let holds = self.patient(patient).await?.is_some_and(linked);
+        if !holds && !matches!(error, Error::Unavailable { .. } | Error::Unconfirmed) {
             self.with_lake(move |lake| lake.unlink(patient)).await?.map_err(Error::internal)?;
-            return Err(error);
         }
-        Ok(())
+        Err(error)
     }
 
     /// Ties a pseudonym to a patient number of this centre.

@@ -28,13 +28,18 @@ pub enum Error {
     /// The state does not allow it.
     #[error("{0}")]
     Conflict(String),
-    /// A part that is needed does not answer. Nothing was changed or read, unless the caller is
-    /// told that it is not in force yet.
+    /// A part that is needed does not answer. Nothing was changed or read.
     #[error("the {part} does not answer now; try again")]
     Unavailable {
         /// The part that is down.
         part: &'static str,
     },
+    /// The ledger did not decide in time. It may still.
+    #[error(
+        "the ledger has not confirmed it in time, and may still do so; look whether it is there \
+         before you try again"
+    )]
+    Unconfirmed,
     /// A fault of this node.
     #[error("this node failed; its log says why")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -45,9 +50,20 @@ impl Error {
         Self::Internal(Box::new(error))
     }
 
+    /// The error with its causes, for the log.
+    pub(crate) fn chain(&self) -> String {
+        chain(self)
+    }
+
     pub(crate) fn invalid(field: &'static str, why: impl std::fmt::Display) -> Self {
         Self::Invalid { field, why: why.to_string() }
     }
+}
+
+/// An error with its causes, for the log.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl From<Rejection> for Error {

@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 
 const INFO: &[u8] = b"aegle record key v1";
 const POINT: usize = 65;
+/// How long a sealed record key is: a point, the key, the tag of AES-GCM.
+pub(crate) const SEALED_BYTES: usize = POINT + 32 + 16;
 
 /// A fresh key pair: the secret and the uncompressed point that goes into the genesis.
 pub fn generate() -> (Zeroizing<Vec<u8>>, [u8; POINT]) {
@@ -63,6 +65,7 @@ mod tests {
         let ((secret, point), (other, _)) = (generate(), generate());
         let key = RecordKey::from_array([7; 32]);
         let sealed = seal(&point, (patient, to), &key).unwrap();
+        assert_eq!(sealed.len(), SEALED_BYTES);
         let opened =
             |secret: &[u8], to| open(secret, (patient, to), &sealed).map(|key| *key.as_bytes());
         assert_eq!(opened(&secret, to), Some([7; 32]));

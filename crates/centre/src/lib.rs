@@ -29,7 +29,7 @@ mod tls;
 pub use caller::Caller;
 pub use catalogue::Vocabularies;
 pub use enrol::NewLogin;
-pub use error::Error;
+pub use error::{Error, chain};
 pub use link::{Offer, OfferMessage};
 pub use log::{LogPage, LogView, Seen};
 pub use peers::{PeerAddress, PeerError, Peers};
@@ -55,6 +55,8 @@ struct Inner {
     parts: Parts,
     known: catalogue::Known,
     anchors: proof::Anchors,
+    /// Held while a patient is tied to this centre: one at a time.
+    admitting: tokio::sync::Mutex<()>,
 }
 
 /// What a [`Centre`] is made of.
@@ -84,6 +86,7 @@ impl Centre {
             parts,
             known: catalogue::Known::default(),
             anchors: proof::Anchors::default(),
+            admitting: tokio::sync::Mutex::default(),
         }))
     }
 

@@ -1,8 +1,13 @@
 //! Lineage: what became of every part reaches the ledger, also across a crash.
 
+use crate::submit::Settled;
 use crate::{Centre, Error};
 use aegle_ledger::{Body, Deliver, Missing, PartDelivery, Transaction};
 use aegle_model::Canonical;
+use std::time::Duration;
+
+/// How long until a report is brought to the ledger again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 impl Centre {
     /// Keeps the report in the outbox and brings it to the ledger in the background.
@@ -32,23 +37,32 @@ impl Centre {
     }
 
     fn carry(&self, transaction: Transaction) {
-        let (centre, id) = (self.clone(), transaction.id());
+        let centre = self.clone();
         tokio::spawn(async move {
-            loop {
-                match centre.settle(transaction.clone()).await {
-                    Ok(()) => break,
-                    Err(Error::Unavailable { .. }) => {
-                        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, transaction = %id, "Lineage could not reach the ledger");
-                        break;
-                    }
-                }
-            }
-            if let Err(error) = centre.parts().store.drop_outbox(&id) {
-                tracing::error!(%error, "The outbox could not be cleared");
+            if let Err(error) = centre.bring(transaction).await {
+                let error = error.chain();
+                tracing::error!(error, "A report of the outbox waits for the next start");
             }
         });
+    }
+
+    /// Tries until the transaction is final; one that expired is signed again.
+    async fn bring(&self, mut transaction: Transaction) -> Result<(), Error> {
+        let store = &self.parts().store;
+        loop {
+            match self.settle(transaction.clone()).await {
+                Ok(Settled::Final) => return Ok(store.drop_outbox(&transaction.id())?),
+                Ok(Settled::Expired) => {
+                    let anew = self.sign(transaction.body().clone());
+                    let ids = (&transaction.id(), &anew.id());
+                    store.replace_outbox(ids, &anew.to_bytes())?;
+                    transaction = anew;
+                }
+                Err(Error::Unavailable { .. } | Error::Unconfirmed) => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }

@@ -65,9 +65,16 @@ impl Centre {
     /// Another centre brings a patient's offer.
     pub fn receive_offer(&self, from: CentreId, message: &[u8]) -> Result<(), Error> {
         let offer = OfferMessage::from_bytes(message).map_err(|e| Error::invalid("offer", e))?;
-        let member = self.parts().genesis.centre(from);
-        if !member.is_some_and(|member| member.made(&offer.by_patient)) {
+        let genesis = &self.parts().genesis;
+        let member = genesis.centre(from);
+        let linked = (offer.patient, self.id(), offer.speaks);
+        if !member.is_some_and(|member| member.made(&offer.by_patient))
+            || !offer.by_patient.covers_link(genesis.network(), linked)
+        {
             return Err(Error::Forbidden { who: "the centre that made the offer" });
+        }
+        if offer.sealed_key.len() != keybox::SEALED_BYTES {
+            return Err(Error::invalid("offer", "the record key is not sealed as it should be"));
         }
         if self.parts().store.put_offer((offer.patient, from), message, now())? {
             Ok(())
@@ -98,18 +105,21 @@ impl Centre {
         login: Option<NewLogin>,
     ) -> Result<(), Error> {
         caller.administrator()?;
+        let _alone = self.0.admitting.lock().await;
         let offers = self.offers_for(handle)?;
         let Some((patient, record)) = self.patient_soon(handle).await? else {
             return Err(Error::Conflict("the ledger knows no patient with this handle".into()));
         };
-        let true_one =
-            offers.into_iter().filter(|offer| offer.patient == patient).find_map(|offer| {
-                let key =
-                    keybox::open(&self.parts().seal, (patient, self.id()), &offer.sealed_key)?;
-                (key.commitment() == record.commitment).then_some((offer, key))
-            });
+        let entitled = |offer: &OfferMessage| {
+            let link = record.link(offer.by_patient.centre);
+            offer.patient == patient && link.is_some_and(|link| link.speaks)
+        };
+        let true_one = offers.into_iter().filter(entitled).find_map(|offer| {
+            let key = keybox::open(&self.parts().seal, (patient, self.id()), &offer.sealed_key)?;
+            (key.commitment() == record.commitment).then_some((offer, key))
+        });
         let Some((offer, key)) = true_one else {
-            return Err(Error::Conflict("no offer brings the patient's record key".into()));
+            return Err(Error::Conflict("no offer comes from a centre that speaks for the patient and brings the record key".into()));
         };
         let commitment = key.commitment();
         self.with_lake(move |lake| lake.put_record_key(patient, &key))

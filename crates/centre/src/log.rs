@@ -7,7 +7,6 @@ use aegle_ledger::{
     PatientLog, PatientRecord, Position, Record, TxId, keys,
 };
 use aegle_model::{CentreId, PatientId, RecordKey, RequestId, RuleId, Timestamp};
-use std::collections::BTreeMap;
 
 /// How often a log is read again when it grows while it is read.
 const TRIES: usize = 8;
@@ -122,9 +121,10 @@ impl Centre {
             let ids: Vec<Option<TxId>> = self.records(some).await?;
             let places: Vec<_> = ids.iter().flatten().map(keys::transaction).collect();
             let positions: Vec<Option<Position>> = self.records(&places).await?;
-            let mut blocks = BTreeMap::new();
+            // Entries come in the order of blocks, and blocks are large: one is kept at a time.
+            let mut block = None;
             for position in positions.into_iter().flatten() {
-                entries.push(self.entry(position, &mut blocks).await?);
+                entries.push(self.entry(position, &mut block).await?);
             }
         }
         Ok(())
@@ -133,13 +133,16 @@ impl Centre {
     async fn entry(
         &self,
         position: Position,
-        blocks: &mut BTreeMap<u64, aegle_ledger::Block>,
+        block: &mut Option<aegle_ledger::Block>,
     ) -> Result<LogEntry, Error> {
         let missing = || Error::Unavailable { part: "ledger" };
-        if let std::collections::btree_map::Entry::Vacant(vacant) = blocks.entry(position.height) {
-            vacant.insert(self.parts().ledger.block(position.height).await?.ok_or_else(missing)?);
-        }
-        let block = &blocks[&position.height];
+        let known = block.take().filter(|block| block.header.height == position.height);
+        let block = if let Some(known) = known {
+            block.insert(known)
+        } else {
+            let read = self.parts().ledger.block(position.height).await?;
+            block.insert(read.ok_or_else(missing)?)
+        };
         let (transaction, outcome) =
             block.entries.get(position.index as usize).ok_or_else(missing)?.clone();
         Ok(LogEntry { height: position.height, time: block.header.time, transaction, outcome })

@@ -3,11 +3,11 @@
 use crate::guard::{GuardRequest, check_reason};
 use crate::hand_out::PartRequest;
 use crate::submit::{now, random};
-use crate::{Caller, Centre, Error, PeerError, keybox};
+use crate::{Caller, Centre, Error, PeerError, keybox, seal};
 use aegle_access::Purpose;
 use aegle_ledger::{
     Attestation, Deliver, Missing, OpenedRequest, PartDelivery, PatientRecord, Receipt,
-    VerifiedReceipt, Wish,
+    SEALED_BYTES_MAX, VerifiedReceipt, Wish,
 };
 use aegle_model::{ALL, Canonical, CentreId, Handle, Hash, Name, PatientId, RequestId, Requester};
 use futures::future::join_all;
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 const GUARD_WITHIN: Duration = Duration::from_secs(6);
 const PART_WITHIN: Duration = Duration::from_secs(5);
+/// All guardians together; with the parts it stays below what the API allows an answer.
+const DECIDED_WITHIN: Duration = Duration::from_secs(20);
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -83,7 +85,11 @@ impl Centre {
             recipient: ask.recipient,
             asked: now(),
         };
-        let receipt = self.decided(&opened, &record).await?;
+        if seal::sealed_bytes(&opened) > SEALED_BYTES_MAX {
+            return Err(Error::invalid("wishes", "too many tags for one request; ask for fewer"));
+        }
+        let decided = tokio::time::timeout(DECIDED_WITHIN, self.decided(opened, &record)).await;
+        let (opened, receipt) = decided.map_err(|_| Error::Unconfirmed)??;
         self.gather(&opened, receipt).await
     }
 
@@ -152,21 +158,29 @@ impl Centre {
     }
 
     /// Has a guardian bring the request to the ledger: this centre if it can, else the others in
-    /// turn, so that one dead centre stops nobody.
+    /// turn, so that neither a dead one nor one that lies stops anybody.
     async fn decided(
         &self,
-        opened: &OpenedRequest,
+        mut opened: OpenedRequest,
         record: &PatientRecord,
-    ) -> Result<VerifiedReceipt, Error> {
-        let requester = Attestation::of_request(opened, self.id(), &self.parts().key);
-        let message = GuardRequest { opened: opened.clone(), requester }.to_bytes();
+    ) -> Result<(OpenedRequest, VerifiedReceipt), Error> {
         let mut guardians: Vec<_> = record.links.iter().map(|link| link.centre).collect();
         guardians.sort_by_key(|guardian| *guardian != self.id());
         for guardian in guardians {
-            match self.ask_guardian(guardian, &message).await {
-                Ok(receipt) => return self.check(receipt, opened),
-                Err(error) => tracing::warn!(%error, %guardian, "A guardian did not decide"),
-            }
+            let requester = Attestation::of_request(&opened, self.id(), &self.parts().key);
+            let message = GuardRequest { opened: opened.clone(), requester }.to_bytes();
+            let error = match self.ask_guardian(guardian, &message).await {
+                Ok(receipt) => match self.check(receipt, &opened, record) {
+                    Ok(receipt) => return Ok((opened, receipt)),
+                    Err(lie) => {
+                        // The ledger decides a request once: another guardian needs a new one.
+                        opened.request = RequestId::from_array(random());
+                        lie
+                    }
+                },
+                Err(error) => error,
+            };
+            tracing::warn!(error = error.chain(), %guardian, "A guardian did not decide");
         }
         Err(Error::Unavailable { part: "ledger" })
     }
@@ -181,11 +195,23 @@ impl Centre {
         Receipt::from_bytes(&bytes).map_err(Error::internal)
     }
 
-    /// A guardian's word is not taken: the receipt must hold and be about this very request.
-    fn check(&self, receipt: Receipt, opened: &OpenedRequest) -> Result<VerifiedReceipt, Error> {
+    /// A guardian's word is not taken: the receipt must hold, be about this very request, and no
+    /// linked centre that is asked may be left out. What its tokens say, the data centres check.
+    fn check(
+        &self,
+        receipt: Receipt,
+        opened: &OpenedRequest,
+        record: &PatientRecord,
+    ) -> Result<VerifiedReceipt, Error> {
         let receipt = self.verified(receipt).map_err(Error::internal)?;
-        let ours = receipt.decided().is_some_and(|(disclose, _)| disclose.opened == opened.hash());
-        if ours { Ok(receipt) } else { Err(Error::Unavailable { part: "guardian" }) }
+        let whole = receipt.decided().is_some_and(|(disclose, _)| {
+            let parts = &disclose.question.parts;
+            let asked = opened.wishes.iter().filter(|wish| record.link(wish.centre).is_some());
+            let mut missing =
+                asked.filter(|wish| parts.iter().all(|part| part.centre() != wish.centre));
+            disclose.opened == opened.hash() && missing.next().is_none()
+        });
+        if whole { Ok(receipt) } else { Err(Error::Unavailable { part: "guardian" }) }
     }
 
     /// Asks every centre at once; a slow or dead one costs its own part only.
@@ -211,7 +237,7 @@ impl Centre {
 
     async fn part(&self, centre: CentreId, path: &str, message: &[u8]) -> Result<Vec<u8>, Missing> {
         if centre == self.id() {
-            return self.hand_out(centre, message).await.map_err(|_| Missing::Failed);
+            return self.own_part(message.to_vec()).await;
         }
         let answer = self.parts().peers.call(centre, path, message.to_vec(), PART_WITHIN).await;
         answer.map_err(|error| {
@@ -222,6 +248,21 @@ impl Centre {
                 PeerError::Unknown | PeerError::Unreachable(_) => Missing::Unreachable,
             }
         })
+    }
+
+    /// This centre's own part, within the same time as the others'. It is handed out to its end, so
+    /// that its lineage is told in any case.
+    async fn own_part(&self, message: Vec<u8>) -> Result<Vec<u8>, Missing> {
+        let centre = self.clone();
+        let part = tokio::spawn(async move { centre.hand_out(centre.id(), &message).await });
+        let error = match tokio::time::timeout(PART_WITHIN, part).await {
+            Ok(Ok(Ok(part))) => return Ok(part),
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(panicked)) => Error::internal(panicked),
+            Err(_) => Error::Unavailable { part: "lake" },
+        };
+        tracing::warn!(error = error.chain(), "The own part of a record is missing");
+        Err(Missing::Failed)
     }
 
     fn report_missing(
@@ -238,11 +279,8 @@ impl Centre {
             let mine = wish.centre != self.id() && in_decision(wish.centre);
             mine.then_some(PartDelivery { centre: wish.centre, result: Err(*why) })
         });
-        let parts: Vec<_> = missing.collect();
-        if parts.is_empty() {
-            Ok(())
-        } else {
-            self.report(Deliver { request: opened.request, parts })
-        }
+        // One report each: a centre that has reported for itself meanwhile spoils no other's.
+        let report = |part| Deliver { request: opened.request, parts: vec![part] };
+        missing.map(report).try_for_each(|report| self.report(report))
     }
 }

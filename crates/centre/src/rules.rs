@@ -5,7 +5,7 @@ use crate::{Caller, Centre, Error, Vocabularies, seal};
 use aegle_access::{Effect, Explanation, Purpose, Purposes, Rule, explain};
 use aegle_ledger::{
     Body, Grant, NetworkRecord, OpenedRequest, OpenedRule, PatientRecord, Revoke, RulePage,
-    RuleRecord, ScopedTag, Wish, keys, rule_id,
+    RuleRecord, SEALED_BYTES_MAX, ScopedTag, Wish, keys, rule_id,
 };
 use aegle_model::{
     Cell, CentreId, Grantee, PatientId, RecordKey, RequestId, Requester, RuleId, TagName,
@@ -69,6 +69,9 @@ impl Centre {
         let opened = self.open_draft(draft, &self.vocabularies().await?)?;
         let rule = opened.blind(&key).map_err(|error| Error::invalid("scope", error))?;
         let sealed = seal::seal(&key, &opened);
+        if sealed.len() > SEALED_BYTES_MAX {
+            return Err(Error::invalid("scope", "too many tags for one rule; make several"));
+        }
         let receipt = self.commit(Body::Grant(Grant { patient, rule, sealed })).await?;
         Ok(rule_id(&receipt.transaction.id()))
     }
@@ -83,7 +86,10 @@ impl Centre {
     pub async fn rules(&self, caller: &Caller) -> Result<Vec<GrantedRule>, Error> {
         let book = self.book(caller.patient()?).await?;
         let keys: Vec<_> = book.rules.iter().map(|(id, _)| keys::rule(*id)).collect();
-        let records: Vec<Option<RuleRecord>> = self.records(&keys).await?;
+        let mut records: Vec<Option<RuleRecord>> = Vec::with_capacity(keys.len());
+        for some in keys.chunks(aegle_consensus::KEYS_MAX) {
+            records.extend(self.records(some).await?);
+        }
         let rules = book.rules.iter().zip(records);
         let read = |sealed: RuleRecord| seal::open(&book.key, &sealed.sealed);
         Ok(rules

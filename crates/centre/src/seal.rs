@@ -20,6 +20,11 @@ pub(crate) fn seal<T: Canonical>(key: &RecordKey, value: &T) -> Vec<u8> {
     [nonce.as_slice(), &bytes].concat()
 }
 
+/// How long a value is when sealed.
+pub(crate) fn sealed_bytes<T: Canonical>(value: &T) -> usize {
+    NONCE_LEN + value.to_bytes().len() + AES_256_GCM.tag_len()
+}
+
 /// The value; none when the bytes were altered or sealed under another key.
 pub(crate) fn open<T: Canonical>(key: &RecordKey, sealed: &[u8]) -> Option<T> {
     let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;

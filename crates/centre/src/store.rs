@@ -17,7 +17,7 @@ pub struct Store(Mutex<Connection>);
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = NORMAL;
+    PRAGMA synchronous = FULL;
     CREATE TABLE IF NOT EXISTS offer (
         patient BLOB, centre BLOB, message BLOB NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY (patient, centre)
@@ -36,7 +36,7 @@ const SCHEMA: &str = "
 ";
 
 /// The most open offers through one centre; more are refused.
-const OFFERS_MAX: u32 = 10_000;
+const OFFERS_MAX: u32 = 1_000;
 
 impl Store {
     /// Opens or creates the file.
@@ -130,7 +130,21 @@ impl Store {
         Ok(())
     }
 
-    /// A transaction is final, or can never be.
+    /// A transaction expired and was signed again.
+    pub(crate) fn replace_outbox(
+        &self,
+        (old, new): (&TxId, &TxId),
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        transaction.execute("DELETE FROM outbox WHERE id = ?1", [old.as_bytes()])?;
+        let insert = "INSERT OR IGNORE INTO outbox VALUES (?1, ?2)";
+        transaction.execute(insert, params![new.as_bytes(), bytes])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// A transaction is final.
     pub(crate) fn drop_outbox(&self, id: &TxId) -> Result<(), StoreError> {
         let connection = self.connection();
         let mut delete = connection.prepare_cached("DELETE FROM outbox WHERE id = ?1")?;
@@ -141,8 +155,80 @@ impl Store {
     /// What waits in the outbox.
     pub(crate) fn outbox(&self) -> Result<Vec<Vec<u8>>, StoreError> {
         let connection = self.connection();
-        let mut select = connection.prepare_cached("SELECT body FROM outbox LIMIT 10000")?;
+        let mut select = connection.prepare_cached("SELECT body FROM outbox")?;
         let rows = select.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aegle_model::Hash;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("centre.db")).unwrap();
+        (folder, store)
+    }
+
+    fn patient(byte: u8) -> PatientId {
+        PatientId::from_array([byte; 16])
+    }
+
+    #[test]
+    fn a_part_leaves_once_until_it_is_forgotten() {
+        let (_folder, store) = store();
+        let request = RequestId::from_array([1; 16]);
+        assert!(store.hand_out(request, Timestamp(10)).unwrap());
+        assert!(!store.hand_out(request, Timestamp(11)).unwrap());
+        store.forget_handed_out(Timestamp(10)).unwrap();
+        assert!(!store.hand_out(request, Timestamp(12)).unwrap());
+        store.forget_handed_out(Timestamp(11)).unwrap();
+        assert!(store.hand_out(request, Timestamp(13)).unwrap());
+    }
+
+    #[test]
+    fn an_enrolment_keeps_its_first_pseudonym_until_it_ends() {
+        let (_folder, store) = store();
+        assert_eq!(store.begin_enrolment("eve", patient(1)).unwrap(), patient(1));
+        assert_eq!(store.begin_enrolment("eve", patient(2)).unwrap(), patient(1));
+        store.end_enrolment("eve").unwrap();
+        assert_eq!(store.begin_enrolment("eve", patient(3)).unwrap(), patient(3));
+    }
+
+    #[test]
+    fn offers_of_two_centres_stand_side_by_side_and_are_bounded() {
+        let (_folder, store) = store();
+        let (one, two) = (CentreId::from_array([1; 16]), CentreId::from_array([2; 16]));
+        for (from, message) in [(one, b"a"), (two, b"b"), (one, b"c")] {
+            assert!(store.put_offer((patient(1), from), message, Timestamp(1)).unwrap());
+        }
+        let mut offers = store.offers().unwrap();
+        offers.sort();
+        assert_eq!(offers, [b"b".to_vec(), b"c".to_vec()]);
+        store.drop_offers(patient(1)).unwrap();
+        assert!(store.offers().unwrap().is_empty());
+        for number in 0..OFFERS_MAX {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_le_bytes());
+            let whose = (PatientId::from_array(id), one);
+            assert!(store.put_offer(whose, b"x", Timestamp(1)).unwrap());
+        }
+        assert!(!store.put_offer((patient(9), one), b"x", Timestamp(1)).unwrap());
+        assert!(store.put_offer((patient(9), two), b"x", Timestamp(1)).unwrap());
+    }
+
+    #[test]
+    fn the_outbox_survives_and_a_transaction_that_was_signed_again_takes_its_place() {
+        let (folder, store) = store();
+        let (old, new) = (Hash::from_array([1; 32]), Hash::from_array([2; 32]));
+        store.put_outbox(&old, b"old").unwrap();
+        store.replace_outbox((&old, &new), b"new").unwrap();
+        drop(store);
+        let store = Store::open(&folder.path().join("centre.db")).unwrap();
+        assert_eq!(store.outbox().unwrap(), [b"new".to_vec()]);
+        store.drop_outbox(&new).unwrap();
+        assert!(store.outbox().unwrap().is_empty());
     }
 }

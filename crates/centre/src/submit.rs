@@ -39,14 +39,21 @@ impl Centre {
     }
 
     /// Submits a signed transaction and waits until it is final, for those who need no receipt.
-    pub(crate) async fn settle(&self, transaction: Transaction) -> Result<(), Error> {
-        let id = self.submit(transaction).await?;
-        in_time(self.parts().ledger.wait(id)).await.map(|_| ())
+    pub(crate) async fn settle(&self, transaction: Transaction) -> Result<Settled, Error> {
+        let id = match self.submit(transaction).await {
+            Err(Error::Conflict(_)) => return Ok(Settled::Expired),
+            submitted => submitted?,
+        };
+        match in_time(self.parts().ledger.wait(id)).await {
+            Err(Error::Conflict(_)) => Ok(Settled::Expired),
+            settled => settled.map(|_| Settled::Final),
+        }
     }
 
     async fn submit(&self, transaction: Transaction) -> Result<TxId, Error> {
         match self.parts().ledger.submit(transaction).await {
             Ok(id) | Err(SubmitError::Waiting(id) | SubmitError::Final(id)) => Ok(id),
+            Err(SubmitError::Expired { .. }) => Err(expired()),
             Err(SubmitError::Quota | SubmitError::Full | SubmitError::Stopped(_)) => {
                 Err(Error::Unavailable { part: "ledger" })
             }
@@ -84,13 +91,23 @@ impl Centre {
     }
 }
 
+/// What became of a transaction.
+pub(crate) enum Settled {
+    /// It stands in the chain.
+    Final,
+    /// It never will.
+    Expired,
+}
+
+fn expired() -> Error {
+    Error::Conflict("the request expired unanswered; ask again".into())
+}
+
 async fn in_time<T>(answer: impl Future<Output = Result<T, ReceiptError>>) -> Result<T, Error> {
     match tokio::time::timeout(FINAL_WITHIN, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(ReceiptError::Expired)) => {
-            Err(Error::Conflict("the request expired unanswered".into()))
-        }
-        Ok(Err(_)) | Err(_) => Err(Error::Unavailable { part: "ledger" }),
+        Ok(Err(ReceiptError::Expired)) => Err(expired()),
+        Ok(Err(_)) | Err(_) => Err(Error::Unconfirmed),
     }
 }
 

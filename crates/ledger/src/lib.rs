@@ -47,6 +47,6 @@ pub use state::{
 };
 pub use transaction::{
     Attestation, Body, Deliver, Delivered, Disclose, Draft, Enrol, Grant, Link, Missing,
-    PartDelivery, Publish, Revoke, Step, TRANSACTION_BYTES_MAX, Transaction, TransactionError,
-    TxId,
+    PartDelivery, Publish, Revoke, SEALED_BYTES_MAX, Step, TRANSACTION_BYTES_MAX, Transaction,
+    TransactionError, TxId,
 };

@@ -58,8 +58,8 @@ pub enum Rejection {
     /// A part was blinded with another version of the catalogue.
     #[error("a part is not blinded with the current catalogue")]
     StaleCatalogue,
-    /// A vocabulary out of order or not the next version.
-    #[error("the vocabulary is not in order or not the next version")]
+    /// A vocabulary out of order or not newer than the published one.
+    #[error("the vocabulary is not in order or not newer than the published one")]
     BadVocabulary,
     /// No such disclosure, or the author cannot answer for that part, or it was answered.
     #[error("the author cannot report this delivery")]

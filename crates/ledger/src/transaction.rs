@@ -14,7 +14,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 /// The most bytes a transaction can have: a catalogue's vocabulary is the largest.
 pub const TRANSACTION_BYTES_MAX: usize = 64 * 1024;
 /// The most bytes of a sealed text inside a transaction.
-pub(crate) const SEALED_BYTES_MAX: usize = 4 * 1024;
+pub const SEALED_BYTES_MAX: usize = 4 * 1024;
 
 const VERSION: u8 = 1;
 const DOMAIN: &str = "aegle.transaction";
@@ -223,6 +223,16 @@ impl Attestation {
         Self { centre, key: key.public(), signature }
     }
 
+    /// Whether the signature lets `linked` become a linked centre of the patient.
+    pub fn covers_link(
+        &self,
+        network: NetworkId,
+        (patient, linked, speaks): (PatientId, CentreId, bool),
+    ) -> bool {
+        let bytes = link_bytes(network, patient, linked, speaks);
+        self.key.verify(LINK, &bytes, &self.signature).is_ok()
+    }
+
     /// Whether the signature over `opened` holds.
     pub fn covers(&self, opened: &Hash) -> bool {
         self.key.verify(REQUEST, opened.as_bytes(), &self.signature).is_ok()
@@ -340,8 +350,7 @@ impl Transaction {
         let held = match &self.draft.body {
             Body::Link(link) => {
                 let Link { patient, speaks, by_patient, .. } = link;
-                let bytes = link_bytes(self.draft.network, *patient, self.draft.author, *speaks);
-                by_patient.key.verify(LINK, &bytes, &by_patient.signature).is_ok()
+                by_patient.covers_link(self.draft.network, (*patient, self.draft.author, *speaks))
             }
             Body::Disclose(disclose) => disclose.requester.covers(&disclose.opened),
             _ => true,

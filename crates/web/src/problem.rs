@@ -3,7 +3,7 @@
 //! Every answer with an error status is one, whoever made it: [`complete`] turns what the routing
 //! library says into the same shape.
 
-use aegle_centre::Error;
+use aegle_centre::{Error, chain};
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -164,18 +164,13 @@ impl Header {
     }
 }
 
-/// An error with its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::Internal(cause) => Self::failed(&*cause),
             Error::Invalid { field, why } => Self::malformed(field, why),
             Error::Unavailable { part } => Self::unavailable(part, error.to_string()),
+            Error::Unconfirmed => Self::unavailable("ledger", error.to_string()),
             Error::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, error.to_string()),
             Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, error.to_string()),
             Error::Conflict(why) => Self::conflict(why),

@@ -2,7 +2,8 @@
 
 use crate::support::{Network, Node, PASSPHRASE, columns};
 use aegle_centre::{Certificate, PeerAddress, PeerError, Peers};
-use aegle_model::CentreId;
+use aegle_ledger::Attestation;
+use aegle_model::{CentreId, PatientId};
 use axum::http::StatusCode;
 use serde_json::json;
 use std::time::Duration;
@@ -94,7 +95,7 @@ async fn a_record_comes_from_two_centres_and_its_messages_serve_nobody_else() {
     let network = Network::start(&["ZMC", "FCRB", "KHM"]).await;
     let [home, second, surgery] = &network.nodes[..] else { panic!("three nodes") };
     let (handle, patient) = home.enrol("patient", &network.number("ZMC", 0)).await;
-    link(&network, [home, second, surgery], &handle, &patient).await;
+    link(&network, &handle, &patient).await;
     let doctor = surgery.add_doctor("doctor", "12").await;
     let rule = json!({
         "effect": "allow",
@@ -115,12 +116,9 @@ async fn a_record_comes_from_two_centres_and_its_messages_serve_nobody_else() {
     network.stop().await;
 }
 
-async fn link(
-    network: &Network,
-    [home, second, liar]: [&Node; 3],
-    handle: &str,
-    patient: &crate::support::User,
-) {
+/// Links the patient of the first centre to the second, against what the third tries.
+pub(crate) async fn link(network: &Network, handle: &str, patient: &crate::support::User) {
+    let [home, second, liar] = &network.nodes[..] else { panic!("three nodes") };
     let offer = json!({ "centre": "FCRB", "speaks": true });
     let reply = patient.post("/api/v1/links", &offer).await;
     assert_eq!(reply.status, StatusCode::ACCEPTED, "{}", reply.text);
@@ -149,16 +147,22 @@ async fn link(
 /// neither in the list nor when the administrator accepts.
 async fn a_false_offer(network: &Network, [home, second, liar]: [&Node; 3]) {
     let (_, mut offer) = second.received("/offer").await;
-    let card = |node: &Node| network.genesis.centre(node.centre.id()).unwrap();
-    for (theirs, own) in [
-        (card(home).id.as_bytes().as_slice(), card(liar).id.as_bytes().as_slice()),
-        (card(home).key.as_bytes(), card(liar).key.as_bytes()),
-    ] {
-        let place = offer.windows(theirs.len()).position(|bytes| bytes == theirs).unwrap();
-        offer[place..place + own.len()].copy_from_slice(own);
-    }
+    let patient: [u8; 16] = offer[..16].try_into().unwrap();
+    let link = (PatientId::from_array(patient), second.centre.id(), true);
+    let signed = |node: &Node| {
+        let (id, key) = (node.centre.id(), &node.centre.parts().key);
+        borsh::to_vec(&Attestation::of_link(network.genesis.network(), link, id, key)).unwrap()
+    };
+    let (theirs, own) = (signed(home), signed(liar));
+    let place = offer.windows(theirs.len()).position(|bytes| bytes == theirs).unwrap();
+    offer[place..place + own.len()].copy_from_slice(&own);
+    let unsigned = offer.clone();
     *offer.last_mut().unwrap() ^= 1;
     call(network, &liar.certificate, second, "/offer", offer).await.unwrap();
+    let mut foreign = unsigned;
+    foreign[0] ^= 1;
+    let refused = call(network, &liar.certificate, second, "/offer", foreign).await;
+    assert!(matches!(refused, Err(PeerError::Refused(403))), "{refused:?}");
 }
 
 /// What the doctor's centre sent, sent again: by itself, by another member, altered.

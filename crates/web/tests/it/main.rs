@@ -5,6 +5,7 @@
 mod between_nodes;
 mod crashes;
 mod description;
+mod liars;
 mod look_alikes;
 mod problems;
 mod story;
