@@ -106,33 +106,36 @@ fn print(opened: &Opened) {
         }
         Some(part) => {
             println!("{}", opened.centre);
-            part.tables.iter().for_each(print_table);
+            part.tables.iter().for_each(|table| println!("{}", show(table)));
         }
     }
 }
 
-/// Values in columns as wide as their widest value, up to a limit.
-fn print_table(table: &PartTable) {
+/// Values in columns as wide as their widest value, up to a limit. Nothing that a centre wrote
+/// reaches the terminal as it came: control characters would rule it.
+fn show(table: &PartTable) -> String {
     let cell = |value| match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         Ok(serde_json::Value::Null) | Err(_) => "–".to_owned(),
         Ok(other) => other.to_string(),
     };
     let heads = table.columns.iter().map(|column| match &column.unit {
-        Some(unit) => format!("{} [{unit}]", column.name),
-        None => column.name.clone(),
+        Some(unit) => format!("{} [{}]", short(&column.name), short(unit)),
+        None => short(&column.name),
     });
     let rows = table.rows.iter().map(|row| row.iter().map(cell).map(|text| short(&text)).collect());
     let lines: Vec<Vec<String>> = std::iter::once(heads.collect()).chain(rows).collect();
     let width =
         |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..table.columns.len()).map(width).collect();
-    println!("\n  {}", table.name);
+    let mut shown = format!("\n  {}\n", short(&table.name));
     for line in lines {
         let cells = line.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
-        println!("    {}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        shown.push_str("    ");
+        shown.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        shown.push('\n');
     }
-    println!();
+    shown
 }
 
 fn short(text: &str) -> String {
@@ -143,5 +146,35 @@ fn short(text: &str) -> String {
         clean
     } else {
         clean.chars().take(MAX - 1).chain(['…']).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aegle_lake::{Kind, PartColumn, Value};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn nothing_that_a_centre_wrote_rules_the_terminal() {
+        const ERASE: &str = "a\u{1b}[2J\r\n\u{9b}2Jb";
+        let unit = Some(ERASE.to_owned());
+        let column = |unit| PartColumn {
+            name: ERASE.to_owned(),
+            kind: Kind::Text,
+            unit,
+            labels: BTreeMap::new(),
+        };
+        let table = PartTable {
+            name: ERASE.to_owned(),
+            columns: vec![column(unit), column(None)],
+            rows: vec![vec![Value::Text(ERASE.to_owned()), Value::Null]],
+        };
+        let clean = "a [2J   2Jb";
+        let shown = show(&table);
+        let heads = format!("    {clean} [{clean}]  {clean}");
+        let expected = ["", &format!("  {clean}"), &heads, &format!("    {clean:25}  –")];
+        assert_eq!(shown.lines().collect::<Vec<_>>(), expected);
+        assert!(shown.chars().all(|sign| sign == '\n' || !sign.is_control()), "{shown:?}");
     }
 }

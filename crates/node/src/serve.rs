@@ -1,14 +1,14 @@
 //! `aegle node`: opens everything, serves until told to stop.
 
 use crate::secrets::Secrets;
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, ServedApi, Settings};
 use aegle_centre::{Centre, Parts, PeerAddress, Peers, Store, now};
 use aegle_consensus::{Config, Consensus, End, Peer, Timing};
 use aegle_identity::{Identity, Issuer};
 use aegle_lake::Lake;
 use aegle_ledger::Genesis;
 use aegle_model::Canonical;
-use aegle_web::{Limits, TlsListener};
+use aegle_web::TlsListener;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::net::ToSocketAddrs;
@@ -39,8 +39,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     served
 }
 
-async fn serve(settings: &Settings) -> Result<()> {
-    let secrets = Secrets::load(&settings.secrets)?;
+async fn serve(settings: &Settings<ServedApi>) -> Result<()> {
+    let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
     let genesis = load_genesis(&settings.genesis)?;
     let api = listen(settings.api.listen).await?;
     let peer = listen(settings.peer.listen).await?;
@@ -50,12 +50,10 @@ async fn serve(settings: &Settings) -> Result<()> {
     tokio::spawn(arrive(centre.clone()));
     let (stop, stopped) = watch::channel(false);
     let peer = TlsListener::new(peer, &secrets.certificate()?, &centre.parts().genesis)?;
-    let mut limits = Limits::default();
-    if let Some(rate) = settings.api.requests_per_second {
-        (limits.per_second, limits.burst) = (rate, rate);
-    }
-    let router = aegle_web::api(centre.clone(), limits);
-    let serving_api = tokio::spawn(aegle_web::serve_api(api, router, told(stopped.clone())));
+    let limits = settings.api.limits();
+    let router = aegle_web::api(centre.clone(), limits.clone());
+    let serving_api =
+        tokio::spawn(aegle_web::serve_api(api, router, limits, told(stopped.clone())));
     let serving_peers =
         tokio::spawn(aegle_web::serve_peers(peer, aegle_web::peer(centre), told(stopped)));
     info!("The node serves at http://{}", settings.api.listen);
@@ -103,7 +101,11 @@ async fn listen(address: std::net::SocketAddr) -> Result<TcpListener> {
     bound.with_context(|| format!("could not listen at {address}; is another node running?"))
 }
 
-fn start_ledger(settings: &Settings, secrets: &Secrets, genesis: &Genesis) -> Result<Consensus> {
+fn start_ledger(
+    settings: &Settings<ServedApi>,
+    secrets: &Secrets,
+    genesis: &Genesis,
+) -> Result<Consensus> {
     let peers = settings.ledger.peers.iter().map(|peer| {
         let key = member(genesis, peer)?.key;
         Ok(Peer { key, address: peer.address.clone() })
@@ -125,7 +127,7 @@ fn member<'a>(genesis: &'a Genesis, peer: &Address) -> Result<&'a aegle_ledger::
 }
 
 fn open(
-    settings: &Settings,
+    settings: &Settings<ServedApi>,
     secrets: &Secrets,
     genesis: Genesis,
     consensus: &Consensus,
@@ -152,12 +154,12 @@ fn open(
     }))
 }
 
-pub(crate) fn open_lake(settings: &Settings, secrets: &Secrets) -> Result<Lake> {
+pub(crate) fn open_lake<A>(settings: &Settings<A>, secrets: &Secrets) -> Result<Lake> {
     Ok(Lake::open(&settings.data.join("lake"), &secrets.kek()?)?)
 }
 
-pub(crate) fn open_identity(
-    settings: &Settings,
+pub(crate) fn open_identity<A>(
+    settings: &Settings<A>,
     secrets: &Secrets,
     centre: &aegle_ledger::Centre,
 ) -> Result<Identity> {

@@ -1,27 +1,31 @@
 //! A node's configuration: one TOML file, checked once.
 
+use aegle_web::Limits;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 /// What the file says. Relative paths start at the file's folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Settings {
+pub(crate) struct Settings<A = Api> {
     /// Where ledger, lake and users are kept.
     pub(crate) data: PathBuf,
     /// The network's genesis.
     pub(crate) genesis: PathBuf,
     /// The node's secrets.
     pub(crate) secrets: PathBuf,
+    /// What unlocks them, if not a pass phrase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<PathBuf>,
     /// The ledger's sockets.
     pub(crate) ledger: Ledger,
     /// Calls between nodes.
     pub(crate) peer: Peer,
     /// The API for people.
-    pub(crate) api: Api,
+    pub(crate) api: A,
 }
 
 /// Where the consensus engine listens, and where the other validators do.
@@ -50,17 +54,40 @@ pub(crate) struct Address {
     pub(crate) address: String,
 }
 
-/// Where people's programs ask.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Where people's programs ask, in a configuration that is written for a new node.
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Api {
     pub(crate) listen: SocketAddr,
-    /// How many requests one address may make a second; a proxy in front needs many.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_second: Option<NonZeroU32>,
 }
 
-impl Settings {
+/// The same in a configuration that is read: its operator may have put something in front.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServedApi {
+    pub(crate) listen: SocketAddr,
+    /// How many requests one address may make a second; a proxy that is not trusted needs many.
+    pub(crate) requests_per_second: Option<NonZeroU32>,
+    /// Proxies in front of the API, whose `X-Forwarded-For` is believed. Without them all who come
+    /// through a proxy count as one, and one who guesses pass phrases shuts out all.
+    #[serde(default)]
+    pub(crate) trusted_proxies: Vec<IpAddr>,
+}
+
+impl ServedApi {
+    /// How much clients may do.
+    pub(crate) fn limits(&self) -> Limits {
+        let mut limits =
+            Limits { trusted_proxies: self.trusted_proxies.clone(), ..Limits::default() };
+        if let Some(rate) = self.requests_per_second {
+            (limits.per_second, limits.burst) = (rate, rate);
+        }
+        limits
+    }
+}
+
+impl Settings<ServedApi> {
     /// Reads and checks the file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let read = std::fs::read_to_string(path);
@@ -73,6 +100,7 @@ impl Settings {
         for place in [&mut settings.data, &mut settings.genesis, &mut settings.secrets] {
             *place = folder.join(&*place);
         }
+        settings.key_file = settings.key_file.map(|place| folder.join(place));
         settings.check()?;
         Ok(settings)
     }
@@ -106,7 +134,7 @@ mod tests {
         listen = "127.0.0.1:3"
     "#;
 
-    fn load(text: &str) -> Result<Settings> {
+    fn load(text: &str) -> Result<Settings<ServedApi>> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("aegle.toml");
         std::fs::write(&path, text)?;
@@ -120,10 +148,24 @@ mod tests {
     }
 
     #[test]
+    fn trusted_proxies_reach_the_limits() {
+        let limits = |more: &str| load(&format!("{GOOD}{more}")).unwrap().api.limits();
+        assert!(limits("").trusted_proxies.is_empty());
+        let set = limits("trusted_proxies = ['10.0.0.1', '2001:db8::1']\nrequests_per_second = 7");
+        assert_eq!(
+            set.trusted_proxies,
+            ["10.0.0.1", "2001:db8::1"].map(|ip| ip.parse::<IpAddr>().unwrap())
+        );
+        assert_eq!((set.per_second.get(), set.burst.get()), (7, 7));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let shared = load(&GOOD.replace("127.0.0.1:3", "127.0.0.1:2")).unwrap_err();
         assert!(shared.to_string().contains("two services listen at 127.0.0.1:2"));
         let unknown = load(&GOOD.replace("[api]", "[portal]")).unwrap_err();
         assert!(format!("{unknown:#}").contains("portal"));
+        let name = load(&format!("{GOOD}trusted_proxies = ['proxy.example']")).unwrap_err();
+        assert!(format!("{name:#}").contains("trusted_proxies = ['proxy.example']"), "{name:#}");
     }
 }

@@ -18,11 +18,16 @@ use axum::{Router, middleware};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Requests of one member at once: what its one connection carries.
+const SHARE: usize = 128;
+
 /// The calls between nodes. [`serve_peers`](crate::serve_peers) serves them; whatever else does
 /// brings `ConnectInfo<Member>`.
 pub fn peer(centre: Centre) -> Router {
     let limits = Limits {
-        in_flight: 256,
+        share: SHARE,
+        // Three members that lie leave the share of an honest one.
+        in_flight: 4 * SHARE,
         body_bytes: 1024 * 1024,
         arrive_within: Duration::from_secs(5),
         answer_within: Duration::from_secs(20),
@@ -33,7 +38,7 @@ pub fn peer(centre: Centre) -> Router {
         .route("/part", post(part))
         .route("/offer", post(offer))
         .route("/ping", post(ping))
-        .layer(middleware::from_fn_with_state(Arc::new(Gate::new(limits)), limits::work))
+        .layer(middleware::from_fn_with_state(Arc::new(Gate::new(limits)), limits::admit_member))
         .layer(middleware::from_fn_with_state(None::<Arc<Metrics>>, limits::observe))
         .with_state(centre)
 }

@@ -1,6 +1,7 @@
 //! Serving a router: bounded connections, time limits for silent ones, an end in order.
 
-use crate::TlsListener;
+use crate::limits::{Holder, Limits, Share, Shares};
+use crate::{Member, TlsListener};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
@@ -19,6 +20,9 @@ use tower::ServiceExt;
 
 /// Connections at once; further callers wait in the system's queue.
 const CONNECTIONS_MAX: usize = 2_048;
+/// Connections of one member at once. It keeps one, but opens one for every call of its first burst,
+/// until it knows that one carries them all.
+const MEMBER_CONNECTIONS_MAX: usize = 128;
 /// How long the head of a request may take, and a connection between two requests.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// The same for other centres: longer than they keep an idle connection, so that a call never
@@ -31,15 +35,25 @@ const STREAMS_MAX: u32 = 128;
 /// How long requests may take to end once the server is to stop.
 const END_WITHIN: Duration = Duration::from_secs(10);
 
-/// Serves [`api`](crate::api) over HTTP/1.1 until `stop`. Put what encrypts in front of it, or
-/// listen at a loopback address.
-pub async fn serve_api(socket: TcpListener, router: Router, stop: impl Future<Output = ()> + Send) {
+/// Serves [`api`](crate::api) over HTTP/1.1 until `stop`. Put what encrypts in front of it and name
+/// it in `limits`, or listen at a loopback address.
+pub async fn serve_api(
+    socket: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()> + Send,
+) {
     let listener = socket.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "A connection keeps its delay");
         }
     });
-    serve::<_, SocketAddr>(listener, builder(HEAD_WITHIN).http1_only(), router, stop).await;
+    let shares = Arc::<Shares>::default();
+    let share = move |address: &SocketAddr| {
+        let address = address.ip();
+        shares.take(Holder::at(address), limits.connections_of(address))
+    };
+    serve(listener, builder(HEAD_WITHIN).http1_only(), router, share, stop).await;
 }
 
 /// Serves [`peer`](crate::peer()) over mutual TLS, HTTP/2 or 1.1, until `stop`.
@@ -48,7 +62,10 @@ pub async fn serve_peers(
     router: Router,
     stop: impl Future<Output = ()> + Send,
 ) {
-    serve(listener, builder(PEER_HEAD_WITHIN), router, stop).await;
+    let shares = Arc::<Shares>::default();
+    let share =
+        move |from: &Member| shares.take(Holder::Member(from.centre), MEMBER_CONNECTIONS_MAX);
+    serve(listener, builder(PEER_HEAD_WITHIN), router, share, stop).await;
 }
 
 fn builder(head_within: Duration) -> Builder<TokioExecutor> {
@@ -60,11 +77,13 @@ fn builder(head_within: Duration) -> Builder<TokioExecutor> {
     builder
 }
 
-/// Serves until `stop`, then lets what has begun end. Dropped, it cuts every connection.
+/// Serves until `stop`, then lets what has begun end. Dropped, it cuts every connection. A caller
+/// without a `share` left is hung up on.
 async fn serve<L: Listener<Addr = A>, A: Clone + Send + Sync + 'static>(
     mut listener: L,
     builder: Builder<TokioExecutor>,
     router: Router,
+    share: impl Fn(&A) -> Option<Share> + Send,
     stop: impl Future<Output = ()> + Send,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -80,6 +99,10 @@ async fn serve<L: Listener<Addr = A>, A: Clone + Send + Sync + 'static>(
             Some(_) = connections.join_next() => continue,
             () = &mut stop => break,
         };
+        let Some(share) = share(&address) else {
+            tracing::debug!("Hung up on a caller that has too many connections");
+            continue;
+        };
         let router = router.clone().map_request(move |request: Request<_>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(address.clone()));
@@ -92,7 +115,7 @@ async fn serve<L: Listener<Addr = A>, A: Clone + Send + Sync + 'static>(
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "A connection broke");
             }
-            drop(place);
+            drop((place, share));
         });
     }
     drop(listener);

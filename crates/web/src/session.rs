@@ -2,15 +2,16 @@
 
 use crate::border::{self, blocking};
 use crate::json::Json;
+use crate::limits::Client;
 use crate::problem::{Answer, Problem};
 use crate::signed::Signed;
 use aegle_centre::{Centre, now};
 use aegle_identity::{Role, SignInError};
 use aegle_model::{Handle, Name};
-use axum::extract::{ConnectInfo, State};
+use axum::Extension;
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -72,11 +73,11 @@ pub(crate) struct Me {
 ))]
 pub(crate) async fn sign_in(
     State(centre): State<Centre>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(Client(address)): Extension<Client>,
     Json(SignIn { login, passphrase }): Json<SignIn>,
 ) -> Answer<(StatusCode, axum::Json<NewSession>)> {
     let identity = Arc::clone(&centre.parts().identity);
-    let signing = move || identity.sign_in(&login, &passphrase, address.ip(), now());
+    let signing = move || identity.sign_in(&login, &passphrase, address, now());
     let signed = blocking(signing).await?.map_err(refused)?;
     let session = NewSession {
         token: signed.token,

@@ -2,17 +2,22 @@
 
 use crate::support::{Network, Node, PASSPHRASE, Reply, User};
 use aegle_model::Timestamp;
-use aegle_web::Limits;
+use aegle_web::{Limits, Member};
+use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{StatusCode, header};
+use axum::extract::ConnectInfo;
+use axum::http::{Request, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use futures::future::join_all;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tower::ServiceExt as _;
 
 /// The shape of every problem.
 fn check(reply: &Reply, status: u16, slug: &str) {
@@ -341,7 +346,7 @@ async fn over_a_socket_the_api_answers_until_it_is_told_to_stop() {
     let address = socket.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let told = async { drop(stopped.await) };
-    let serving = tokio::spawn(aegle_web::serve_api(socket, router, told));
+    let serving = tokio::spawn(aegle_web::serve_api(socket, router, Limits::default(), told));
     let mut garbage = TcpStream::connect(address).await.unwrap();
     garbage.write_all(b"\x16\x03\x01 what is this\r\n\r\n").await.unwrap();
     let mut answer = String::new();
@@ -361,6 +366,117 @@ async fn over_a_socket_the_api_answers_until_it_is_told_to_stop() {
     serving.await.unwrap();
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     assert!(TcpStream::connect(address).await.is_err());
+    network.stop().await;
+}
+
+/// Connects from this address of the machine and says whether a request is answered.
+async fn answered(from: [u8; 4], to: SocketAddr) -> (bool, TcpStream) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    let mut client = socket.connect(to).await.unwrap();
+    // It may be hung up on before it has written.
+    let _ = client.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let answer = client.read(&mut [0; 512]).await;
+    (answer.is_ok_and(|bytes| bytes > 0), client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_cannot_take_every_connection() {
+    let network = Network::silent(&["KHM"], &["KHM"]).await;
+    let (person, proxy) = ([127, 0, 0, 1], [127, 0, 0, 3]);
+    let limits =
+        Limits { connections: 2, trusted_proxies: vec![proxy.into()], ..Limits::default() };
+    let router = aegle_web::api(network.nodes[0].centre.clone(), limits.clone());
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = socket.local_addr().unwrap();
+    let serving =
+        tokio::spawn(aegle_web::serve_api(socket, router, limits, std::future::pending()));
+    let (first, idle) = answered(person, to).await;
+    let (second, _also_idle) = answered(person, to).await;
+    assert_eq!((first, second, answered(person, to).await.0), (true, true, false));
+    assert!(answered([127, 0, 0, 2], to).await.0, "another address");
+    let through_proxy = join_all((0..4).map(|_| answered(proxy, to))).await;
+    assert!(through_proxy.iter().all(|(answered, _)| *answered));
+    drop(idle);
+    while !answered(person, to).await.0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    serving.abort();
+    network.stop().await;
+}
+
+/// Calls the door for other centres as `member`.
+async fn call_as(member: Member, door: &Router, body: Body) -> StatusCode {
+    let request = Request::post("/ping").extension(ConnectInfo(member)).body(body).unwrap();
+    door.clone().oneshot(request).await.unwrap().status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_member_cannot_take_every_place() {
+    let network = Network::silent(&["KHM", "ZMC"], &["KHM"]).await;
+    let door = aegle_web::peer(network.nodes[0].centre.clone());
+    let address = SocketAddr::from(([127, 0, 0, 1], 4000));
+    let [slow, other] = [0, 1].map(|n| Member { centre: network.genesis.centres[n].id, address });
+    let silence = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    let calls = join_all((0..600).map(|_| call_as(slow, &door, silence())));
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        call_as(other, &door, Body::empty()).await
+    };
+    let (statuses, answer) = tokio::join!(calls, others);
+    assert_eq!(answer, StatusCode::NO_CONTENT);
+    let count = |status| statuses.iter().filter(|found| **found == status).count();
+    assert_eq!(count(StatusCode::REQUEST_TIMEOUT), 128);
+    assert_eq!(count(StatusCode::SERVICE_UNAVAILABLE), 600 - 128);
+    network.stop().await;
+}
+
+/// Signs in through a proxy at 127.0.0.1 that says who its client is.
+async fn sign_in_through(api: &Router, client: &str, login: &str, passphrase: &str) -> StatusCode {
+    let body = json!({ "login": login, "passphrase": passphrase }).to_string();
+    let proxy = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4000)));
+    let request = Request::post("/api/v1/session")
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("x-forwarded-for", client)
+        .extension(proxy);
+    api.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap().status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_trusted_proxy_nobody_is_taken_for_somebody_else() {
+    let network = Network::silent(&["KHM"], &["KHM"]).await;
+    let centre = &network.nodes[0].centre;
+    let two = NonZeroU32::new(2).unwrap();
+    let behind = Limits { trusted_proxies: vec![Ipv4Addr::LOCALHOST.into()], ..Limits::default() };
+    let few = Limits { per_second: NonZeroU32::MIN, burst: two, ..behind.clone() };
+    let (outsider, doctor) = ("192.0.2.66", "198.51.100.1, 192.0.2.7");
+    let api = aegle_web::api(centre.clone(), behind);
+    let mut guesses = 0;
+    while sign_in_through(&api, outsider, &format!("guess-{guesses}"), "wrong horse battery").await
+        != StatusCode::TOO_MANY_REQUESTS
+    {
+        guesses += 1;
+    }
+    assert_eq!(guesses, 50);
+    let signed_in = sign_in_through(&api, doctor, "admin", PASSPHRASE).await;
+    assert_eq!(signed_in, StatusCode::CREATED);
+
+    let api = aegle_web::api(centre.clone(), few);
+    let mut statuses = Vec::new();
+    for client in [doctor, doctor, doctor, "192.0.2.8"] {
+        statuses.push(sign_in_through(&api, client, "admin", PASSPHRASE).await.as_u16());
+    }
+    assert_eq!(statuses, [201, 201, 429, 201]);
+    // Whoever is no trusted proxy gains nothing by the header.
+    let api = aegle_web::api(
+        centre.clone(),
+        Limits { per_second: NonZeroU32::MIN, burst: two, ..Limits::default() },
+    );
+    let mut statuses = Vec::new();
+    for client in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        statuses.push(sign_in_through(&api, client, "admin", PASSPHRASE).await.as_u16());
+    }
+    assert_eq!(statuses, [201, 201, 429]);
     network.stop().await;
 }
 
