@@ -28,6 +28,7 @@ pub(crate) struct Parts {
     pub(crate) chain: Arc<Chain>,
     pub(crate) requests: Requests,
     pub(crate) connected: Connected,
+    pub(crate) votes: bool,
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -132,6 +133,8 @@ pub struct Status {
     pub waiting: usize,
     /// The bytes of those.
     pub waiting_bytes: usize,
+    /// Whether this node votes. One that lost the journal of its votes only follows.
+    pub votes: bool,
     /// Whether the engine runs.
     pub running: bool,
 }
@@ -253,6 +256,7 @@ impl Ledger {
             connected: self.0.connected.get(),
             waiting,
             waiting_bytes,
+            votes: self.0.votes,
             running: !self.0.requests.is_closed(),
         }
     }

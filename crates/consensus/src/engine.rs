@@ -70,6 +70,8 @@ pub(crate) const BUFFER: NonZeroUsize = NZUsize!(64 * 1024);
 /// The cache of file pages: 8 MiB. The page size is part of the format on disk.
 const PAGE_BYTES: NonZeroU16 = paged::page_size(4096);
 const PAGES: NonZeroUsize = NZUsize!(2048);
+/// What the journal of this node's votes is called.
+pub(crate) const VOTES: &str = "votes";
 /// How many views behind the last finalised one are kept for nodes that lag.
 pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(256);
 
@@ -181,7 +183,7 @@ where
     let requests = service.start(context.child("service"));
     let connected = gossip::start(&context, transactions, id, pool.clone());
 
-    let votes_kept = format!("{prefix}-votes");
+    let votes_kept = format!("{prefix}-{VOTES}");
     let config = simplex_config(
         identity.scheme,
         &timing,

@@ -25,6 +25,7 @@ mod simulation;
 mod state;
 mod sync;
 mod timing;
+mod voting;
 
 pub use client::{KEYS_MAX, Ledger, ReadError, ReceiptError, Status, Stopped, SubmitError};
 pub use node::{Config, Consensus, End, Peer, StartError, start};

@@ -6,9 +6,10 @@
 
 use crate::{
     client::{Ledger, Parts},
-    engine::{self, Identity, Scheme},
+    engine::{self, Identity, Scheme, VOTES},
     network,
     timing::Timing,
+    voting::{self, Standing},
 };
 use aegle_ledger::{Certificate, Genesis, GenesisError};
 use aegle_model::{PublicKey, SigningKey};
@@ -30,8 +31,11 @@ use std::{
     thread,
 };
 use tokio::sync::{oneshot, watch};
+use tracing::error;
 
-/// The engine's files below the node's folder all begin with this.
+/// Where the engine's files are below the node's folder.
+const STORAGE: &str = "engine";
+/// They all begin with this.
 const PREFIX: &str = "ledger";
 /// Says which network and key a folder belongs to.
 const MARK: &str = "network";
@@ -53,9 +57,11 @@ pub struct Peer {
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the engine keeps its files. One engine, one folder. It holds what this node has voted for:
-    /// a key that has voted must never start with an empty folder or an older copy of its own, or it
-    /// may vote twice.
+    /// a key that has voted must never start with an older copy of it, or it may vote twice.
     pub dir: PathBuf,
+    /// A file that says in which networks the key has voted. It belongs beside the key: with the mark
+    /// and without the folder a node only follows.
+    pub voted: PathBuf,
     /// The network's beginning.
     pub genesis: Genesis,
     /// This node's key. No second engine may ever run with it.
@@ -182,7 +188,7 @@ impl Consensus {
 /// missed it catches up by itself.
 pub fn start(config: Config) -> Result<Consensus, StartError> {
     config.genesis.check()?;
-    let identity = identity(&config.genesis, &config.key)?;
+    let mut identity = identity(&config.genesis, &config.key)?;
     if let Some(fault) = config.timing.fault() {
         return Err(StartError::Timing(fault));
     }
@@ -190,6 +196,19 @@ pub fn start(config: Config) -> Result<Consensus, StartError> {
     let peers =
         network::addresses(&identity, config.listen, peers.collect::<Result<_, StartError>>()?)?;
     claim(&config.dir, &config.genesis, &config.key.public())?;
+    let journal = config.dir.join(STORAGE).join(format!("{PREFIX}-{VOTES}"));
+    let unusable = |source| StartError::Folder { dir: config.voted.clone(), source };
+    let network = config.genesis.hash().to_string();
+    let standing = voting::standing(&config.voted, &journal, &network).map_err(unusable)?;
+    if standing == Standing::Follows {
+        error!(
+            mark = %config.voted.display(),
+            "The journal of this node's votes was lost, so the node follows and does not vote. \
+             If you can put back the very folder it voted with, not an older copy of it, do so and \
+             remove the line `lost` from the mark; else the network has to take a new key for it"
+        );
+        identity.scheme = follower(&identity);
+    }
     let probe = TcpListener::bind(config.listen);
     drop(probe.map_err(|source| StartError::Listen { listen: config.listen, source })?);
 
@@ -197,7 +216,9 @@ pub fn start(config: Config) -> Result<Consensus, StartError> {
     let (up, is_up) = std::sync::mpsc::sync_channel(1);
     let (ending, end) = watch::channel(None);
     let run = move || {
-        let ran = catch_unwind(AssertUnwindSafe(|| run(&config, identity, peers, up, stopped)));
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            run(&config, (identity, standing), peers, up, stopped)
+        }));
         ending.send_replace(Some(ran.unwrap_or_else(|panic| End::Failed(message(&*panic)))));
     };
     let builder = thread::Builder::new().name("aegle-consensus".to_owned()).stack_size(STACK_BYTES);
@@ -211,13 +232,13 @@ pub fn start(config: Config) -> Result<Consensus, StartError> {
 /// Runs the engine until it is told to stop or stops itself.
 fn run(
     config: &Config,
-    identity: Identity,
+    (identity, standing): (Identity, Standing),
     peers: Map<ed25519::PublicKey, Address>,
     up: std::sync::mpsc::SyncSender<Ledger>,
     stopped: oneshot::Receiver<()>,
 ) -> End {
     let settings = runtime::Config::new()
-        .with_storage_directory(config.dir.join("engine"))
+        .with_storage_directory(config.dir.join(STORAGE))
         .with_worker_threads(WORKERS)
         .with_thread_stack_size(STACK_BYTES);
     runtime::Runner::new(settings).start(|context| async move {
@@ -241,6 +262,7 @@ fn run(
             chain: engine.chain,
             requests: engine.requests,
             connected: engine.connected,
+            votes: standing == Standing::Votes,
             metrics: Box::new(move || {
                 observed.upgrade().map_or_else(String::new, |it| it.encode())
             }),
@@ -269,6 +291,12 @@ pub(crate) fn identity(genesis: &Genesis, key: &SigningKey) -> Result<Identity, 
     let scheme = Scheme::signer(&domain, validators.clone(), private.clone())
         .ok_or(StartError::NotAValidator { key: key.public() })?;
     Ok(Identity { genesis: genesis.clone(), key: private, validators, scheme })
+}
+
+/// The scheme of a node that checks votes and casts none.
+fn follower(identity: &Identity) -> Scheme {
+    let domain = Certificate::namespace(identity.genesis.network());
+    Scheme::verifier(&domain, identity.validators.clone())
 }
 
 fn validator(key: &PublicKey) -> Result<ed25519::PublicKey, StartError> {

@@ -38,6 +38,34 @@ async fn three_of_four_go_on_and_the_fourth_catches_up() {
     network.finalise(3, network.enrol(3, 1)).await.verify(&network.genesis).unwrap();
 }
 
+/// Its key has voted: with another memory it might vote otherwise for the same view.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_its_votes_follows_under_load_and_votes_no_more() {
+    let mut network = Network::start(4);
+    network.finalise(3, network.enrol(3, 1)).await;
+    assert!(network.ledger(3).status().votes);
+    network.kill(3).await;
+    network.wipe(3);
+    network.start_node(3);
+    assert!(!network.ledger(3).status().votes);
+    for number in 2..40 {
+        let receipt = network.finalise(0, network.enrol(0, number)).await;
+        assert!(!receipt.anchor.certificate.signers.iter().any(|signer| signer == 3));
+        let followed = network.ledger(3).receipt(receipt.transaction.id()).await.unwrap();
+        followed.verify(&network.genesis).unwrap();
+    }
+    // It still takes what its own people submit.
+    network.finalise(3, network.enrol(3, 2)).await.verify(&network.genesis).unwrap();
+    // What it learned as a follower makes it no voter.
+    network.kill(3).await;
+    network.start_node(3);
+    assert!(!network.ledger(3).status().votes);
+    // The others restart as voters.
+    network.kill(0).await;
+    network.start_node(0);
+    assert!(network.ledger(0).status().votes);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_all_keeps_the_ledger() {
     let mut network = Network::start(4);

@@ -2,7 +2,7 @@
 
 use crate::secrets::Secrets;
 use crate::settings::{Address, ServedApi, Settings};
-use aegle_centre::{Centre, Parts, PeerAddress, Peers, Store, now};
+use aegle_centre::{Centre, Parts, PeerAddress, Peers, Store, chain, now};
 use aegle_consensus::{Config, Consensus, End, Peer, Timing};
 use aegle_identity::{Identity, Issuer};
 use aegle_lake::Lake;
@@ -28,6 +28,8 @@ pub(crate) struct Args {
     config: PathBuf,
 }
 
+/// How often the lake is asked for a newer catalogue.
+const CATALOGUE_AGAIN: Duration = Duration::from_secs(10);
 /// How long requests in flight may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -112,6 +114,7 @@ fn start_ledger(
     });
     let config = Config {
         dir: settings.data.join("ledger"),
+        voted: settings.secrets.with_extension("voted"),
         genesis: genesis.clone(),
         key: secrets.node()?,
         listen: settings.ledger.listen,
@@ -167,10 +170,22 @@ pub(crate) fn open_identity<A>(
     Ok(Identity::open(&settings.data.join("users.db"), issuer, &secrets.tokens()?, now())?)
 }
 
-/// Tries until the ledger has what this centre's node brings with it.
+/// Keeps on the ledger what this centre's node brings with it, also when an ingest beside the
+/// running node changes the catalogue.
 async fn arrive(centre: Centre) {
-    while let Err(error) = centre.arrive().await {
-        warn!(%error, "The centre's catalogue is not on the ledger yet");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut told = String::new();
+    loop {
+        let pause = match centre.arrive().await {
+            Ok(()) => CATALOGUE_AGAIN,
+            Err(error) => {
+                let error = chain(&error);
+                if error != told {
+                    warn!(error, "The centre's catalogue is not on the ledger");
+                    told = error;
+                }
+                Duration::from_secs(1)
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }

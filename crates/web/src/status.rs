@@ -30,6 +30,8 @@ pub(crate) struct LedgerStatus {
     quorum: usize,
     /// How many transactions wait here.
     waiting: usize,
+    /// Whether this node votes; one that lost the journal of its votes only follows.
+    votes: bool,
     /// Whether the engine runs.
     running: bool,
 }
@@ -67,6 +69,7 @@ pub(crate) async fn ledger(State(centre): State<Centre>, _: Signed) -> axum::Jso
         connected: status.connected,
         quorum: quorum(status.validators),
         waiting: status.waiting,
+        votes: status.votes,
         running: status.running,
     })
 }

@@ -118,6 +118,7 @@ impl EngineDefinition for Cluster {
             engine::start(context.child("engine"), &prefix, identity, timing, network, observe)
                 .await;
         let ledger = Ledger::new(Parts {
+            votes: true,
             genesis: self.genesis.clone(),
             pool: engine.pool,
             chain: engine.chain,

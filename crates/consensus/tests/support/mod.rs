@@ -57,7 +57,8 @@ impl Network {
             .zip(&self.addresses)
             .map(|(key, address)| Peer { key: key.public(), address: address.to_string() });
         Config {
-            dir: self.dirs[node].path().to_owned(),
+            dir: self.dirs[node].path().join("ledger"),
+            voted: self.dirs[node].path().join("voted"),
             genesis: self.genesis.clone(),
             key: self.keys[node].clone(),
             listen: self.addresses[node],
@@ -78,6 +79,11 @@ impl Network {
     /// Stops `node` without any farewell: the engine's tasks are dropped where they are.
     pub(crate) async fn kill(&mut self, node: usize) {
         self.nodes[node].take().unwrap().stop().await;
+    }
+
+    /// Takes everything from a node that does not run but its key and what lies beside it.
+    pub(crate) fn wipe(&self, node: usize) {
+        std::fs::remove_dir_all(self.config(node).dir).unwrap();
     }
 
     /// The ledger of a running node.

@@ -163,6 +163,7 @@ impl Node {
         let others = addresses.ledger.iter().filter(|peer| peer.key != card.key.public());
         let config = Config {
             dir: home.join("ledger"),
+            voted: home.join("voted"),
             genesis: genesis.clone(),
             key: card.key.clone(),
             listen: card.ledger,
