@@ -67,12 +67,12 @@ impl Centre {
     /// Once per request: a receipt that was used permits nothing more.
     async fn let_go(&self, permit: Permit) -> Result<Vec<u8>, Error> {
         let (request, time) = (permit.request(), now());
-        if !self.parts().store.hand_out(request, time)? {
+        let past = Timestamp(time.0.saturating_sub(REMEMBER_MS));
+        if !self.parts().store.hand_out(request, time, past)? {
             return Err(Error::Conflict(
                 "this request was answered before; ask again with a new one".into(),
             ));
         }
-        self.parts().store.forget_handed_out(Timestamp(time.0.saturating_sub(REMEMBER_MS)))?;
         let nobody = self.is_own_nobody(permit.patient());
         let read = self
             .with_lake(move |lake| {

@@ -13,11 +13,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct StoreError(#[from] rusqlite::Error);
 
 /// `SQLite` in one file.
-pub struct Store(Mutex<Connection>);
+pub struct Store(Mutex<Connections>);
+
+/// Two ways to the same file. Only what is durable waits for the disk, and takes along whatever was
+/// noted before it; the rest may be lost with the power, not with the process.
+struct Connections {
+    durable: Connection,
+    relaxed: Connection,
+}
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
     CREATE TABLE IF NOT EXISTS offer (
         patient BLOB, centre BLOB, message BLOB NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY (patient, centre)
@@ -41,30 +47,38 @@ const OFFERS_MAX: u32 = 1_000;
 impl Store {
     /// Opens or creates the file.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
-        connection.execute_batch(SCHEMA)?;
-        Ok(Self(Mutex::new(connection)))
+        let connect = |synchronous: &str| -> Result<_, rusqlite::Error> {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(std::time::Duration::from_secs(5))?;
+            connection.pragma_update(None, "synchronous", synchronous)?;
+            connection.execute_batch(SCHEMA)?;
+            Ok(connection)
+        };
+        let (durable, relaxed) = (connect("FULL")?, connect("NORMAL")?);
+        Ok(Self(Mutex::new(Connections { durable, relaxed })))
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    fn connections(&self) -> MutexGuard<'_, Connections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the part of `request` leaves now; false when it has left before.
-    pub(crate) fn hand_out(&self, request: RequestId, now: Timestamp) -> Result<bool, StoreError> {
-        let connection = self.connection();
-        let mut insert =
-            connection.prepare_cached("INSERT OR IGNORE INTO handed_out VALUES (?1, ?2)")?;
-        let at = i64::try_from(now.0).unwrap_or(i64::MAX);
-        Ok(insert.execute(params![request.as_bytes(), at])? == 1)
-    }
-
-    /// Forgets requests whose receipts no longer permit anything.
-    pub(crate) fn forget_handed_out(&self, before: Timestamp) -> Result<(), StoreError> {
-        let at = i64::try_from(before.0).unwrap_or(i64::MAX);
-        self.connection().execute("DELETE FROM handed_out WHERE at < ?1", [at])?;
-        Ok(())
+    /// Notes that the part of `request` leaves now; false when it has left before. Forgets those of
+    /// before `past`, whose receipts permit nothing any more.
+    pub(crate) fn hand_out(
+        &self,
+        request: RequestId,
+        now: Timestamp,
+        past: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut connections = self.connections();
+        let transaction = connections.relaxed.transaction()?;
+        let at = |time: Timestamp| i64::try_from(time.0).unwrap_or(i64::MAX);
+        transaction.prepare_cached("DELETE FROM handed_out WHERE at < ?1")?.execute([at(past)])?;
+        let first = transaction
+            .prepare_cached("INSERT OR IGNORE INTO handed_out VALUES (?1, ?2)")?
+            .execute(params![request.as_bytes(), at(now)])?;
+        transaction.commit()?;
+        Ok(first == 1)
     }
 
     /// The pseudonym of the enrolment that was begun with this login; `fresh` when none was.
@@ -73,7 +87,8 @@ impl Store {
         login: &str,
         fresh: PatientId,
     ) -> Result<PatientId, StoreError> {
-        let connection = self.connection();
+        let connections = self.connections();
+        let connection = &connections.durable;
         let insert = "INSERT OR IGNORE INTO enrolment VALUES (?1, ?2)";
         connection.execute(insert, params![login, fresh.as_bytes()])?;
         let select = "SELECT patient FROM enrolment WHERE login = ?1";
@@ -83,7 +98,7 @@ impl Store {
 
     /// The enrolment is done.
     pub(crate) fn end_enrolment(&self, login: &str) -> Result<(), StoreError> {
-        self.connection().execute("DELETE FROM enrolment WHERE login = ?1", [login])?;
+        self.connections().relaxed.execute("DELETE FROM enrolment WHERE login = ?1", [login])?;
         Ok(())
     }
 
@@ -95,7 +110,8 @@ impl Store {
         message: &[u8],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let connection = self.connection();
+        let connections = self.connections();
+        let connection = &connections.durable;
         let sql = "SELECT count(*) FROM offer WHERE centre = ?1";
         let count: u32 = connection.query_row(sql, [from.as_bytes()], |row| row.get(0))?;
         if count >= OFFERS_MAX {
@@ -109,7 +125,8 @@ impl Store {
 
     /// All open offers, oldest first.
     pub(crate) fn offers(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        let connection = self.connection();
+        let connections = self.connections();
+        let connection = &connections.durable;
         let mut select = connection.prepare_cached("SELECT message FROM offer ORDER BY at")?;
         let rows = select.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -117,13 +134,16 @@ impl Store {
 
     /// An offer was accepted: all of this patient are settled.
     pub(crate) fn drop_offers(&self, patient: PatientId) -> Result<(), StoreError> {
-        self.connection().execute("DELETE FROM offer WHERE patient = ?1", [patient.as_bytes()])?;
+        self.connections()
+            .relaxed
+            .execute("DELETE FROM offer WHERE patient = ?1", [patient.as_bytes()])?;
         Ok(())
     }
 
     /// Keeps a signed transaction until it is final.
     pub(crate) fn put_outbox(&self, id: &TxId, bytes: &[u8]) -> Result<(), StoreError> {
-        let connection = self.connection();
+        let connections = self.connections();
+        let connection = &connections.durable;
         let mut insert =
             connection.prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?;
         insert.execute(params![id.as_bytes(), bytes])?;
@@ -136,8 +156,8 @@ impl Store {
         (old, new): (&TxId, &TxId),
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
+        let mut connections = self.connections();
+        let transaction = connections.durable.transaction()?;
         transaction.execute("DELETE FROM outbox WHERE id = ?1", [old.as_bytes()])?;
         let insert = "INSERT OR IGNORE INTO outbox VALUES (?1, ?2)";
         transaction.execute(insert, params![new.as_bytes(), bytes])?;
@@ -146,7 +166,8 @@ impl Store {
 
     /// A transaction is final.
     pub(crate) fn drop_outbox(&self, id: &TxId) -> Result<(), StoreError> {
-        let connection = self.connection();
+        let connections = self.connections();
+        let connection = &connections.relaxed;
         let mut delete = connection.prepare_cached("DELETE FROM outbox WHERE id = ?1")?;
         delete.execute([id.as_bytes()])?;
         Ok(())
@@ -154,7 +175,8 @@ impl Store {
 
     /// What waits in the outbox.
     pub(crate) fn outbox(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        let connection = self.connection();
+        let connections = self.connections();
+        let connection = &connections.durable;
         let mut select = connection.prepare_cached("SELECT body FROM outbox")?;
         let rows = select.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -180,12 +202,11 @@ mod tests {
     fn a_part_leaves_once_until_it_is_forgotten() {
         let (_folder, store) = store();
         let request = RequestId::from_array([1; 16]);
-        assert!(store.hand_out(request, Timestamp(10)).unwrap());
-        assert!(!store.hand_out(request, Timestamp(11)).unwrap());
-        store.forget_handed_out(Timestamp(10)).unwrap();
-        assert!(!store.hand_out(request, Timestamp(12)).unwrap());
-        store.forget_handed_out(Timestamp(11)).unwrap();
-        assert!(store.hand_out(request, Timestamp(13)).unwrap());
+        let leaves = |now, past| store.hand_out(request, Timestamp(now), Timestamp(past)).unwrap();
+        assert!(leaves(10, 0));
+        assert!(!leaves(11, 0));
+        assert!(!leaves(12, 10));
+        assert!(leaves(13, 11));
     }
 
     #[test]
