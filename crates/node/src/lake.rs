@@ -40,7 +40,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         Command::Ingest { config, folder } => {
             let settings = Settings::load(config)?;
-            let lake = open_lake(&settings, &Secrets::load(&settings.secrets)?)?;
+            let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
+            let lake = open_lake(&settings, &secrets)?;
             let report = lake.ingest(folder)?;
             println!(
                 "{} patients, {} rows, {} frames, {} bytes{}",

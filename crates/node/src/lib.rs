@@ -2,15 +2,21 @@
 //!
 //! A library, so that benchmarks set up and call the same network that the demonstration plays on.
 
+mod card;
 mod client;
 mod decide;
 pub mod demo;
+mod files;
+mod genesis;
+mod init;
 mod lake;
+mod locked;
 mod record;
 mod secrets;
 mod serve;
 mod settings;
 mod setup;
+mod unlock;
 
 pub use client::{Client, Opened, Question};
 
@@ -35,6 +41,8 @@ enum Command {
     /// Answer one question about access, without any node
     Decide(decide::Args),
     Demo(demo::Args),
+    Genesis(genesis::Args),
+    Init(init::Args),
     Lake(lake::Args),
     Node(serve::Args),
     Record(record::Args),
@@ -45,6 +53,8 @@ pub fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Decide(args) => return decide::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Genesis(args) => genesis::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Lake(args) => lake::run(&args),
         Command::Node(args) => {
             log();

@@ -1,14 +1,14 @@
-//! A node's secrets: one file that only its owner can read.
+//! A node's secrets: one file that only its owner can read, encrypted except in demonstrations.
 
+use crate::files::{self, PRIVATE};
+use crate::locked::{self, Key, Locked};
+use crate::unlock;
 use aegle_centre::{Certificate, keybox};
 use aegle_lake::Kek;
 use aegle_ledger::Centre;
 use aegle_model::{Name, SigningKey};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -49,23 +49,41 @@ impl Secrets {
         })
     }
 
-    /// Writes the file; fails when there is one already.
+    /// Writes the file in plain text, for networks that are thrown away; fails when there is one
+    /// already.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
-        let text = Zeroizing::new(toml::to_string(self)?);
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = opened.with_context(|| format!("could not create `{}`", path.display()))?;
-        file.write_all(text.as_bytes())?;
-        Ok(file.sync_all()?)
+        files::write_new(path, self.text()?.as_bytes(), PRIVATE)
     }
 
-    /// Reads the file.
-    pub(crate) fn load(path: &Path) -> Result<Self> {
-        let read = std::fs::read_to_string(path);
-        let text =
+    /// Writes the file encrypted; fails when there is one already.
+    pub(crate) fn save_locked(&self, path: &Path, key: &Key) -> Result<()> {
+        files::write_new(path, &locked::lock(self.text()?.as_bytes(), key), PRIVATE)
+    }
+
+    /// Reads the file, encrypted or not; `key_file` is the configuration's.
+    pub(crate) fn load(path: &Path, key_file: Option<&Path>) -> Result<Self> {
+        let read = std::fs::read(path);
+        let bytes =
             Zeroizing::new(read.with_context(|| format!("could not read `{}`", path.display()))?);
-        // The parser's message would quote the line.
-        toml::from_str(&text)
-            .map_err(|_| anyhow::anyhow!("`{}` is not a file of node secrets", path.display()))
+        if !Locked::is(&bytes) {
+            return Self::parse(&bytes)
+                .with_context(|| format!("`{}` is not a file of node secrets", path.display()));
+        }
+        let unlock = || {
+            let locked = Locked::parse(&bytes)?;
+            let plain = locked.open(&unlock::key(locked.kind(), key_file)?)?;
+            Self::parse(&plain).context("the file holds something else")
+        };
+        unlock().with_context(|| format!("could not unlock the secrets `{}`", path.display()))
+    }
+
+    fn text(&self) -> Result<Zeroizing<String>> {
+        Ok(Zeroizing::new(toml::to_string(self)?))
+    }
+
+    /// None rather than the parser's message, which would quote the line.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        toml::from_str(std::str::from_utf8(bytes).ok()?).ok()
     }
 
     /// The node's key.
@@ -120,4 +138,51 @@ fn random() -> Result<Zeroizing<[u8; 32]>> {
     getrandom::fill(&mut *bytes)
         .map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_with(key: &Key) -> (tempfile::TempDir, Secrets) {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::generate().unwrap();
+        secrets.save(&folder.path().join("plain")).unwrap();
+        secrets.save_locked(&folder.path().join("locked"), key).unwrap();
+        (folder, secrets)
+    }
+
+    #[test]
+    fn plain_and_locked_secrets_are_told_apart() {
+        let (folder, secrets) = folder_with(&Key::File(Zeroizing::new([7; 32])));
+        let key_file = folder.path().join("key");
+        std::fs::write(&key_file, [7; 32]).unwrap();
+        for name in ["plain", "locked"] {
+            let loaded = Secrets::load(&folder.path().join(name), Some(&key_file)).unwrap();
+            assert_eq!(loaded.node, secrets.node, "{name}");
+        }
+        let stored = std::fs::read(folder.path().join("locked")).unwrap();
+        let seed = secrets.node.as_bytes();
+        assert!(!stored.windows(seed.len()).any(|window| window == seed));
+    }
+
+    #[test]
+    fn each_mistake_has_a_message_of_its_own() {
+        let (folder, _) = folder_with(&Key::File(Zeroizing::new([7; 32])));
+        let place = |name: &str| folder.path().join(name);
+        std::fs::write(place("other"), [8; 32]).unwrap();
+        std::fs::write(place("text"), "node = 1").unwrap();
+        let other = Some(place("other"));
+        let cases = [
+            ("missing", None, "could not read"),
+            ("text", None, "is not a file of node secrets"),
+            ("locked", None, "locked with a key file; name it"),
+            ("locked", other, "not the one that it was locked with"),
+        ];
+        for (name, key_file, said) in cases {
+            let loaded = Secrets::load(&place(name), key_file.as_deref());
+            let error = format!("{:#}", loaded.err().unwrap());
+            assert!(error.contains(said) && error.contains(name), "{error}");
+        }
+    }
 }

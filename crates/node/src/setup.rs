@@ -72,6 +72,7 @@ fn plan(
         data: "data".into(),
         genesis: "../genesis".into(),
         secrets: "secrets.toml".into(),
+        key_file: None,
         ledger: Ledger { listen: own[0], peers: others(0) },
         peer: Peer { listen: own[1], peers: others(1) },
         // All who play share one address.
