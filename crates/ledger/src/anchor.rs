@@ -31,6 +31,17 @@ pub enum AnchorError {
     Certificate(#[from] CertificateError),
 }
 
+impl AnchorError {
+    /// The cheat's stable name (`docs/formats.md`, section 18).
+    pub fn cheat(&self) -> &'static str {
+        match self {
+            Self::Network(_) => "foreign-network",
+            Self::Chain => "broken-chain",
+            Self::Certificate(error) => error.cheat(),
+        }
+    }
+}
+
 /// An anchor that holds: many receipts can stand on it without another check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedAnchor(Anchor);

@@ -34,12 +34,32 @@ pub enum CertificateError {
         /// Votes there must be.
         need: usize,
     },
-    /// A signer who is no validator, or another number of signatures than signers.
+    /// A signer who is no validator.
     #[error("the certificate names signers that are not validators")]
     Foreign,
+    /// Another number of signatures than signers.
+    #[error("the certificate has {signatures} signatures for {signers} signers")]
+    Unpaired {
+        /// Signers it names.
+        signers: usize,
+        /// Signatures it holds.
+        signatures: usize,
+    },
     /// A vote that does not hold.
     #[error("a vote of the certificate does not hold for this header")]
     Signature,
+}
+
+impl CertificateError {
+    /// The cheat's stable name (`docs/formats.md`, section 18).
+    pub fn cheat(&self) -> &'static str {
+        match self {
+            Self::TooFew { .. } => "too-few-votes",
+            Self::Foreign => "foreign-signer",
+            Self::Unpaired { .. } => "unpaired-votes",
+            Self::Signature => "bad-signature",
+        }
+    }
 }
 
 impl Canonical for Certificate {
@@ -64,12 +84,16 @@ impl Certificate {
         digest: &Hash,
         validators: &[PublicKey],
     ) -> Result<(), CertificateError> {
-        if self.signers.end() > validators.len() || self.signers.len() != self.signatures.len() {
+        if self.signers.end() > validators.len() {
             return Err(CertificateError::Foreign);
         }
-        let (have, need) = (self.signatures.len(), Self::quorum(validators.len()));
+        let (signers, signatures) = (self.signers.len(), self.signatures.len());
+        let (have, need) = (signers.min(signatures), Self::quorum(validators.len()));
         if have < need {
             return Err(CertificateError::TooFew { have, need });
+        }
+        if signers != signatures {
+            return Err(CertificateError::Unpaired { signers, signatures });
         }
         let vote = self.vote(network, digest);
         let held = self

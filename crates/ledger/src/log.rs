@@ -4,6 +4,8 @@
 //! are a leaf of the tree of heads, whose root is in every header. So the newest head and the
 //! entries prove that nothing is missing, added, changed or out of order.
 
+mod audit;
+
 use crate::anchor::{Anchor, AnchorError};
 use crate::{Genesis, HeadProof, Outcome, Transaction, TxId};
 use aegle_model::{Canonical, Hash, PatientId, Timestamp};
@@ -53,15 +55,55 @@ pub struct PatientLog {
     pub anchor: Anchor,
 }
 
-/// Why a log is not proven complete.
+/// Why a log is not proven complete. Entries are counted from 0, as they stand in the log.
+///
+/// The chain tells that something is wrong, never what: each variant but the last is something that
+/// the entries themselves give away.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// The header is not proven final.
     #[error("could not verify the header that the log stands on")]
     Anchor(#[from] AnchorError),
-    /// An entry is missing, added, changed, out of order, or another patient's.
-    #[error("the entries are not exactly those that the chain holds for this patient")]
-    Incomplete,
+    /// The path to the header has the wrong length, or the patient no place in the tree.
+    #[error("the path from the patient's head to the header does not fit a tree of that size")]
+    Path,
+    /// An entry of another patient, of nobody, or of another network.
+    #[error("entry {0} is not about this patient in this network")]
+    Foreign(usize),
+    /// An entry that its author did not sign, or with a height, time or outcome it cannot have.
+    #[error("entry {0} is not what its author signed and the ledger made of it")]
+    Altered(usize),
+    /// An entry that stands there before.
+    #[error("entry {0} stands in the log before; each stands there once")]
+    Repeated(usize),
+    /// An entry that is older than the one before it.
+    #[error("entry {0} is older than the one before it; entries go from old to new")]
+    Reordered(usize),
+    /// An entry that is newer than the header.
+    #[error("entry {0} is later than the header that the log stands on")]
+    Late(usize),
+    /// No entry gives away what is wrong with it, and yet the chain holds something else.
+    #[error(
+        "an entry that the chain holds is not in the log: it was left out, or its height, time or \
+         outcome was rewritten"
+    )]
+    Missing,
+}
+
+impl LogError {
+    /// The cheat's stable name (`docs/formats.md`, section 18).
+    pub fn cheat(&self) -> &'static str {
+        match self {
+            Self::Anchor(error) => error.cheat(),
+            Self::Path => "broken-path",
+            Self::Foreign(_) => "foreign-entry",
+            Self::Altered(_) => "altered-entry",
+            Self::Repeated(_) => "repeated-entry",
+            Self::Reordered(_) => "reordered-entry",
+            Self::Late(_) => "late-entry",
+            Self::Missing => "missing-entry",
+        }
+    }
 }
 
 impl Canonical for PatientLog {
@@ -69,19 +111,29 @@ impl Canonical for PatientLog {
 }
 
 impl PatientLog {
-    /// Checks that the entries are all there are, as of the header's height.
+    /// Checks that the entries are all there are, as of the header's height. Costs a signature
+    /// verification per vote and per entry.
     pub fn verify(self, genesis: &Genesis) -> Result<VerifiedLog, LogError> {
-        let chained = self.entries.iter().zip(0..).fold(Hash::ZERO, |head, (entry, number)| {
+        // First the header: only under one that holds do the entries have to answer.
+        self.anchor.verify(genesis)?;
+        // The chain holds ids, and an id leaves the author's signature out.
+        let signed = |entry: &LogEntry| entry.transaction.is_signed();
+        if self.holds(&self.entries) && self.entries.iter().all(signed) {
+            Ok(VerifiedLog(self))
+        } else {
+            Err(self.cause(genesis))
+        }
+    }
+
+    /// Whether exactly these entries are what the header commits to for the patient.
+    fn holds(&self, entries: &[LogEntry]) -> bool {
+        let head = entries.iter().zip(0..).fold(Hash::ZERO, |head, (entry, number)| {
             let LogEntry { height, time, transaction, outcome } = entry;
             Link { number, height: *height, time: *time, id: &transaction.id(), outcome }
                 .after(&head)
         });
-        let root = self.head.root(self.patient, self.entries.len() as u64, chained);
-        if root != Some(self.anchor.header.heads) {
-            return Err(LogError::Incomplete);
-        }
-        self.anchor.verify(genesis)?;
-        Ok(VerifiedLog(self))
+        let root = self.head.root(self.patient, entries.len() as u64, head);
+        root == Some(self.anchor.header.heads)
     }
 }
 

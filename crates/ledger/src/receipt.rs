@@ -33,6 +33,17 @@ pub enum ReceiptError {
     NotInBlock,
 }
 
+impl ReceiptError {
+    /// The cheat's stable name (`docs/formats.md`, section 18).
+    pub fn cheat(&self) -> &'static str {
+        match self {
+            Self::Anchor(error) => error.cheat(),
+            Self::OtherAnchor => "other-anchor",
+            Self::NotInBlock => "not-in-block",
+        }
+    }
+}
+
 impl Canonical for Receipt {
     const NAME: &'static str = "receipt";
 }

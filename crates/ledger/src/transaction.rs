@@ -341,9 +341,19 @@ impl Transaction {
         if bytes.len() > TRANSACTION_BYTES_MAX || self.sealed().len() > SEALED_BYTES_MAX {
             return Err(TransactionError::TooLarge);
         }
-        let signed = self.draft.key.verify(DOMAIN, &bytes, &self.signature);
-        signed.map_err(|_| TransactionError::Signature("author"))?;
+        if !self.signs(&bytes) {
+            return Err(TransactionError::Signature("author"));
+        }
         self.check_attestation()
+    }
+
+    /// Whether the author signed it. Costs one signature verification.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.signs(&self.draft.bytes())
+    }
+
+    fn signs(&self, draft: &[u8]) -> bool {
+        self.draft.key.verify(DOMAIN, draft, &self.signature).is_ok()
     }
 
     fn check_attestation(&self) -> Result<(), TransactionError> {

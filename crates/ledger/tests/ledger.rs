@@ -324,24 +324,25 @@ fn a_log_that_was_cheated_with_is_caught() {
         change(&mut cheated);
         cheated.verify(&network.genesis).err()
     };
-    let incomplete = Some(LogError::Incomplete);
     for entry in 0..6 {
-        assert_eq!(cheat(&|log| drop(log.entries.remove(entry))), incomplete);
-        assert_eq!(cheat(&|log| log.entries.insert(entry, log.entries[entry].clone())), incomplete);
-        assert_eq!(cheat(&|log| log.entries.swap(entry, (entry + 1) % 6)), incomplete);
-        assert_eq!(cheat(&|log| log.entries[entry].time.0 += 1), incomplete);
-        assert_eq!(cheat(&|log| log.entries[entry].height += 1), incomplete);
-        assert_eq!(
-            cheat(&|log| log.entries[entry].outcome = Outcome::Rejected(Rejection::Decided)),
-            incomplete
-        );
+        assert_eq!(cheat(&|log| drop(log.entries.remove(entry))), Some(LogError::Missing));
+        let twice = cheat(&|log| log.entries.insert(entry, log.entries[entry].clone()));
+        assert_eq!(twice, Some(LogError::Repeated(entry + 1)));
+        let swapped = cheat(&|log| log.entries.swap(entry, (entry + 1) % 6));
+        assert!(matches!(swapped, Some(LogError::Reordered(_))));
+        assert!(cheat(&|log| log.entries[entry].time.0 += 1).is_some());
+        assert!(cheat(&|log| log.entries[entry].height += 1).is_some());
+        let rejected = Outcome::Rejected(Rejection::Decided);
+        let rewritten = cheat(&|log| log.entries[entry].outcome = rejected.clone());
+        assert_eq!(rewritten, Some(LogError::Altered(entry)));
     }
-    assert_eq!(cheat(&|log| log.patient = other), incomplete);
-    assert_eq!(cheat(&|log| log.entries = network.log(other).entries), incomplete);
+    assert_eq!(cheat(&|log| log.patient = other), Some(LogError::Foreign(0)));
+    let others = cheat(&|log| log.entries = network.log(other).entries);
+    assert_eq!(others, Some(LogError::Foreign(0)));
     let few = |log: &mut PatientLog| log.anchor.certificate.signatures.truncate(2);
     assert!(matches!(cheat(&few), Some(LogError::Anchor(_))));
     let old = |log: &mut PatientLog| log.anchor = network.anchor(3);
-    assert_eq!(cheat(&old), incomplete);
+    assert_eq!(cheat(&old), Some(LogError::Late(1)));
 }
 
 #[test]
