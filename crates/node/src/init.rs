@@ -151,6 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let args = Args { key_file: None, ..args(folder.path()) };
         let text = config_text(&args).unwrap().replace("    # {", "    {");
+        let text = text.replace("# trusted_proxies", "trusted_proxies");
         let path = folder.path().join(CONFIG);
         std::fs::write(&path, text).unwrap();
         let settings = Settings::load(&path).unwrap();
