@@ -11,12 +11,14 @@ mod genesis;
 mod init;
 mod lake;
 mod locked;
+mod log;
 mod record;
 mod secrets;
 mod serve;
 mod settings;
 mod setup;
 mod unlock;
+mod verify;
 
 pub use client::{Client, Opened, Question};
 
@@ -44,8 +46,10 @@ enum Command {
     Genesis(genesis::Args),
     Init(init::Args),
     Lake(lake::Args),
+    Log(log::Args),
     Node(serve::Args),
     Record(record::Args),
+    Verify(verify::Args),
 }
 
 /// Runs the command line of `aegle`.
@@ -56,11 +60,13 @@ pub fn main() -> ExitCode {
         Command::Genesis(args) => genesis::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Lake(args) => lake::run(&args),
+        Command::Log(args) => log::run(&args),
         Command::Node(args) => {
             log();
             serve::run(&args)
         }
         Command::Record(args) => record::run(&args),
+        Command::Verify(args) => return verify::run(&args),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

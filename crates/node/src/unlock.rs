@@ -34,7 +34,7 @@ pub(crate) fn key(kind: Kind, configured: Option<&Path>) -> Result<Key> {
 }
 
 /// A pass phrase that exists: from the environment variable, else asked once.
-fn known(variable: &str, prompt: &str) -> Result<Zeroizing<String>> {
+pub(crate) fn known(variable: &str, prompt: &str) -> Result<Zeroizing<String>> {
     match given(variable)? {
         Some(words) => Ok(words),
         None => ask(variable, prompt),
