@@ -14,11 +14,11 @@ use clap::Parser;
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Run one node until SIGTERM or Ctrl-C
 #[derive(Parser)]
@@ -33,21 +33,42 @@ const CATALOGUE_AGAIN: Duration = Duration::from_secs(10);
 /// How long requests in flight may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// A node that fails again within this time has failed in a row.
+const STEADY: Duration = Duration::from_mins(1);
+/// How often in a row a node is started again.
+const RESTARTS: u32 = 5;
+/// How long a failed node rests.
+const REST: Duration = Duration::from_secs(1);
+
+/// Runs the node, and runs it again when its engine stops itself: an engine does so on a fault that
+/// it must not survive, and comes back from its journals.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load(&args.config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(&settings));
-    runtime.shutdown_timeout(DRAIN);
-    served
+    let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
+    let mut in_a_row = 0;
+    loop {
+        let started = Instant::now();
+        // A runtime of its own, so that nothing of a failed run goes on.
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let served = runtime.block_on(serve(&settings, &secrets));
+        runtime.shutdown_timeout(DRAIN);
+        let End::Failed(reason) = served? else { return Ok(()) };
+        in_a_row = if started.elapsed() > STEADY { 1 } else { in_a_row + 1 };
+        if in_a_row > RESTARTS {
+            bail!("the consensus engine failed {in_a_row} times in a row: {reason}");
+        }
+        error!(reason, "The consensus engine failed; the node starts again");
+        std::thread::sleep(REST);
+    }
 }
 
-async fn serve(settings: &Settings<ServedApi>) -> Result<()> {
-    let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
+/// Serves until told to stop, or until the engine fails.
+async fn serve(settings: &Settings<ServedApi>, secrets: &Secrets) -> Result<End> {
     let genesis = load_genesis(&settings.genesis)?;
     let api = listen(settings.api.listen).await?;
     let peer = listen(settings.peer.listen).await?;
-    let consensus = start_ledger(settings, &secrets, &genesis)?;
-    let centre = open(settings, &secrets, genesis, &consensus)?;
+    let consensus = start_ledger(settings, secrets, &genesis)?;
+    let centre = open(settings, secrets, genesis, &consensus)?;
     centre.resume()?;
     tokio::spawn(arrive(centre.clone()));
     let (stop, stopped) = watch::channel(false);
@@ -66,11 +87,11 @@ async fn serve(settings: &Settings<ServedApi>) -> Result<()> {
             warn!("Some requests did not end in time");
         }
     }
-    if let Some(End::Failed(reason)) = end {
-        bail!("the consensus engine failed: {reason}");
+    if let Some(end) = end {
+        return Ok(end);
     }
     consensus.stop().await;
-    Ok(())
+    Ok(End::Stopped)
 }
 
 /// Waits until the node is to stop.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 use aegle_node::Client;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -34,6 +35,9 @@ fn four_centres_set_up_apart_become_one_network() {
         node.wait(READY, "ready", |_| runtime.block_on(client.ready()).then_some(()));
         runtime.block_on(client.sign_in("admin", ADMINISTRATOR)).unwrap();
     }
+    let client = Client::new(&format!("http://{}", ports[0][2])).unwrap();
+    nodes[0].run_out_of_files();
+    nodes[0].wait(READY, "ready again", |_| runtime.block_on(client.ready()).then_some(()));
     for node in &mut nodes {
         let status = node.stop();
         assert!(status.success(), "{status}\n{}", node.log());
@@ -137,6 +141,22 @@ impl Node {
             assert!(began.elapsed() < within, "the node is not {what}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The engine stops itself when it cannot open its journal; the node is to start again, in the
+    /// same process.
+    fn run_out_of_files(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        let usual = getrlimit(Resource::Nofile);
+        let none_more = Rlimit { current: Some(3), ..usual };
+        prlimit(Some(pid), Resource::Nofile, none_more).unwrap();
+        let log = self.log.clone();
+        let again = |_: &mut Child| {
+            let told = fs::read_to_string(&log).unwrap();
+            told.contains("the node starts again").then_some(())
+        };
+        self.wait(READY, "failing", again);
+        prlimit(Some(pid), Resource::Nofile, usual).unwrap();
     }
 
     fn stop(&mut self) -> ExitStatus {
