@@ -32,7 +32,7 @@ pub enum AnchorError {
 }
 
 impl AnchorError {
-    /// The cheat's stable name (`docs/formats.md`, section 18).
+    /// The cheat's stable name (`docs/formats.md`, "What a cheat is called").
     pub fn cheat(&self) -> &'static str {
         match self {
             Self::Network(_) => "foreign-network",

@@ -51,7 +51,7 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
-    /// The cheat's stable name (`docs/formats.md`, section 18).
+    /// The cheat's stable name (`docs/formats.md`, "What a cheat is called").
     pub fn cheat(&self) -> &'static str {
         match self {
             Self::TooFew { .. } => "too-few-votes",

@@ -91,7 +91,7 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// The cheat's stable name (`docs/formats.md`, section 18).
+    /// The cheat's stable name (`docs/formats.md`, "What a cheat is called").
     pub fn cheat(&self) -> &'static str {
         match self {
             Self::Anchor(error) => error.cheat(),

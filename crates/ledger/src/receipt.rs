@@ -34,7 +34,7 @@ pub enum ReceiptError {
 }
 
 impl ReceiptError {
-    /// The cheat's stable name (`docs/formats.md`, section 18).
+    /// The cheat's stable name (`docs/formats.md`, "What a cheat is called").
     pub fn cheat(&self) -> &'static str {
         match self {
             Self::Anchor(error) => error.cheat(),

@@ -1,7 +1,7 @@
 //! `aegle verify`: checks a receipt or a log against a genesis file, without any node.
 //!
 //! Who checks trusts the genesis file and this program, nobody else. Exit codes: 0 for a proof that
-//! holds, 1 for a cheat, whose name stands in `docs/formats.md` (section 18), 2 when there is
+//! holds, 1 for a cheat, by its name in `docs/formats.md` ("What a cheat is called"), 2 when there is
 //! nothing to check. Absent on purpose: network, clock, keys; nothing sealed is opened.
 
 use crate::serve::load_genesis;
