@@ -1,7 +1,7 @@
 //! `aegle node`: opens everything, serves until told to stop.
 
 use crate::secrets::Secrets;
-use crate::settings::{Address, ServedApi, Settings};
+use crate::settings::{Address, Settings};
 use aegle_centre::{Centre, Parts, PeerAddress, Peers, Store, chain, now};
 use aegle_consensus::{Config, Consensus, End, Peer, Timing};
 use aegle_identity::{Identity, Issuer};
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Serves until told to stop, or until the engine fails.
-async fn serve(settings: &Settings<ServedApi>, secrets: &Secrets) -> Result<End> {
+async fn serve(settings: &Settings, secrets: &Secrets) -> Result<End> {
     let genesis = load_genesis(&settings.genesis)?;
     let api = listen(settings.api.listen).await?;
     let peer = listen(settings.peer.listen).await?;
@@ -124,11 +124,7 @@ async fn listen(address: std::net::SocketAddr) -> Result<TcpListener> {
     bound.with_context(|| format!("could not listen at {address}; is another node running?"))
 }
 
-fn start_ledger(
-    settings: &Settings<ServedApi>,
-    secrets: &Secrets,
-    genesis: &Genesis,
-) -> Result<Consensus> {
+fn start_ledger(settings: &Settings, secrets: &Secrets, genesis: &Genesis) -> Result<Consensus> {
     let peers = settings.ledger.peers.iter().map(|peer| {
         let key = member(genesis, peer)?.key;
         Ok(Peer { key, address: peer.address.clone() })
@@ -151,7 +147,7 @@ fn member<'a>(genesis: &'a Genesis, peer: &Address) -> Result<&'a aegle_ledger::
 }
 
 fn open(
-    settings: &Settings<ServedApi>,
+    settings: &Settings,
     secrets: &Secrets,
     genesis: Genesis,
     consensus: &Consensus,
@@ -178,12 +174,12 @@ fn open(
     }))
 }
 
-pub(crate) fn open_lake<A>(settings: &Settings<A>, secrets: &Secrets) -> Result<Lake> {
+pub(crate) fn open_lake(settings: &Settings, secrets: &Secrets) -> Result<Lake> {
     Ok(Lake::open(&settings.data.join("lake"), &secrets.kek()?)?)
 }
 
-pub(crate) fn open_identity<A>(
-    settings: &Settings<A>,
+pub(crate) fn open_identity(
+    settings: &Settings,
     secrets: &Secrets,
     centre: &aegle_ledger::Centre,
 ) -> Result<Identity> {

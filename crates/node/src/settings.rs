@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// What the file says. Relative paths start at the file's folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Settings<A = Api> {
+pub(crate) struct Settings {
     /// Where ledger, lake and users are kept.
     pub(crate) data: PathBuf,
     /// The network's genesis.
@@ -25,7 +25,7 @@ pub(crate) struct Settings<A = Api> {
     /// Calls between nodes.
     pub(crate) peer: Peer,
     /// The API for people.
-    pub(crate) api: A,
+    pub(crate) api: Api,
 }
 
 /// Where the consensus engine listens, and where the other validators do.
@@ -54,28 +54,21 @@ pub(crate) struct Address {
     pub(crate) address: String,
 }
 
-/// Where people's programs ask, in a configuration that is written for a new node.
-#[derive(Debug, Clone, Serialize)]
+/// Where people's programs ask.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Api {
     pub(crate) listen: SocketAddr,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) requests_per_second: Option<NonZeroU32>,
-}
-
-/// The same in a configuration that is read: its operator may have put something in front.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ServedApi {
-    pub(crate) listen: SocketAddr,
     /// How many requests one address may make a second; a proxy that is not trusted needs many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_second: Option<NonZeroU32>,
     /// Proxies in front of the API, whose `X-Forwarded-For` is believed. Without them all who come
     /// through a proxy count as one, and one who guesses pass phrases shuts out all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) trusted_proxies: Vec<IpAddr>,
 }
 
-impl ServedApi {
+impl Api {
     /// How much clients may do.
     pub(crate) fn limits(&self) -> Limits {
         let mut limits =
@@ -87,7 +80,7 @@ impl ServedApi {
     }
 }
 
-impl Settings<ServedApi> {
+impl Settings {
     /// Reads and checks the file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let read = std::fs::read_to_string(path);
@@ -134,7 +127,7 @@ mod tests {
         listen = "127.0.0.1:3"
     "#;
 
-    fn load(text: &str) -> Result<Settings<ServedApi>> {
+    fn load(text: &str) -> Result<Settings> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("aegle.toml");
         std::fs::write(&path, text)?;

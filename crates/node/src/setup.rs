@@ -76,7 +76,11 @@ fn plan(
         ledger: Ledger { listen: own[0], peers: others(0) },
         peer: Peer { listen: own[1], peers: others(1) },
         // All who play share one address.
-        api: Api { listen: own[2], requests_per_second: NonZeroU32::new(10_000) },
+        api: Api {
+            listen: own[2],
+            requests_per_second: NonZeroU32::new(10_000),
+            trusted_proxies: Vec::new(),
+        },
     };
     let config = home.join("aegle.toml");
     fs::write(&config, toml::to_string(&settings)?)?;
