@@ -66,19 +66,27 @@ impl Centre {
         login: Option<NewLogin>,
         news: Option<Body>,
     ) -> Result<(), Error> {
-        let Some(news) = news else { return self.create_login(patient, login).await };
-        let admitted = match self.create_login(patient, login).await {
+        let named = self.create_login(patient, login).await;
+        let Some(news) = news else { return named };
+        let told = match &named {
             Ok(()) => self.commit(news).await.map(|_| ()),
-            refused => refused,
+            Err(_) => Ok(()),
         };
-        let Err(error) = admitted else { return Ok(()) };
-        // What the ledger may still confirm stays, and what an earlier run brought there holds.
+        if named.is_ok() && told.is_ok() {
+            return Ok(());
+        }
         let linked = |record: PatientRecord| record.link(self.id()).is_some();
-        let holds = self.patient(patient).await?.is_some_and(linked);
-        if !holds && !matches!(error, Error::Unavailable { .. } | Error::Unconfirmed) {
+        if self.patient(patient).await?.is_some_and(linked) {
+            // An earlier run that was cut short has brought it to the ledger meanwhile.
+            return named;
+        }
+        let error = named.and(told).err();
+        // What the ledger may still confirm stays.
+        let open = matches!(error, Some(Error::Unavailable { .. } | Error::Unconfirmed));
+        if !open {
             self.with_lake(move |lake| lake.unlink(patient)).await?.map_err(Error::internal)?;
         }
-        Err(error)
+        error.map_or(Ok(()), Err)
     }
 
     /// Ties a pseudonym to a patient number of this centre.
@@ -94,10 +102,15 @@ impl Centre {
         let create = move || {
             let NewLogin { login, name, passphrase } = &login;
             let role = Role::Patient { patient: Some(patient) };
-            if identity.user(login).is_ok_and(|user| user.role == role) {
+            let theirs = || identity.user(login).is_ok_and(|user| user.role == role);
+            if theirs() {
                 return Ok(());
             }
-            identity.create_user(&NewUser { login, name, passphrase, role }).map(|_| ())
+            match identity.create_user(&NewUser { login, name, passphrase, role: role.clone() }) {
+                // A run that was cut short may still be at it.
+                Err(UserError::Taken(_)) if theirs() => Ok(()),
+                created => created.map(|_| ()),
+            }
         };
         let created = tokio::task::spawn_blocking(create).await.map_err(Error::internal)?;
         created.map_err(user_error)
