@@ -63,11 +63,10 @@ impl Centre {
         let mut found = Vocabularies::new();
         for (centre, record) in centres.into_iter().zip(records) {
             let Some(version) = record.and_then(|record| record.catalogue) else { continue };
-            let vocabulary = match self.0.known.get(centre, version) {
-                Some(vocabulary) => Some(vocabulary),
-                None => self.record(keys::vocabulary(centre)).await?.map(Arc::new),
-            };
-            if let Some(vocabulary) = vocabulary {
+            if let Some(vocabulary) = self.0.known.get(centre, version) {
+                found.insert(centre, vocabulary);
+            } else if let Some(read) = self.record(keys::vocabulary(centre)).await? {
+                let vocabulary = Arc::new(read);
                 self.0.known.keep(centre, &vocabulary);
                 found.insert(centre, vocabulary);
             }

@@ -66,27 +66,27 @@ impl Centre {
         login: Option<NewLogin>,
         news: Option<Body>,
     ) -> Result<(), Error> {
-        let named = self.create_login(patient, login).await;
-        let Some(news) = news else { return named };
-        let told = match &named {
-            Ok(()) => self.commit(news).await.map(|_| ()),
-            Err(_) => Ok(()),
-        };
-        if named.is_ok() && told.is_ok() {
-            return Ok(());
+        let Some(news) = news else { return self.create_login(patient, login).await };
+        if let Err(error) = self.create_login(patient, login).await {
+            self.give_up(patient, &error).await?;
+            return Err(error);
         }
+        let Err(error) = self.commit(news).await else { return Ok(()) };
+        // An earlier run that was cut short may have brought it to the ledger meanwhile.
+        if self.give_up(patient, &error).await? { Err(error) } else { Ok(()) }
+    }
+
+    /// After a failure the number is free again, unless the ledger has the patient here already, or
+    /// may still have. False when it has.
+    async fn give_up(&self, patient: PatientId, error: &Error) -> Result<bool, Error> {
         let linked = |record: PatientRecord| record.link(self.id()).is_some();
         if self.patient(patient).await?.is_some_and(linked) {
-            // An earlier run that was cut short has brought it to the ledger meanwhile.
-            return named;
+            return Ok(false);
         }
-        let error = named.and(told).err();
-        // What the ledger may still confirm stays.
-        let open = matches!(error, Some(Error::Unavailable { .. } | Error::Unconfirmed));
-        if !open {
+        if !matches!(error, Error::Unavailable { .. } | Error::Unconfirmed) {
             self.with_lake(move |lake| lake.unlink(patient)).await?.map_err(Error::internal)?;
         }
-        error.map_or(Ok(()), Err)
+        Ok(true)
     }
 
     /// Ties a pseudonym to a patient number of this centre.

@@ -34,6 +34,9 @@ pub enum Error {
         /// The part that is down.
         part: &'static str,
     },
+    /// The ledger will never take it: too late.
+    #[error("the request expired unanswered; ask again")]
+    Expired,
     /// The ledger did not decide in time. It may still.
     #[error(
         "the ledger has not confirmed it in time, and may still do so; look whether it is there \
@@ -48,11 +51,6 @@ pub enum Error {
 impl Error {
     pub(crate) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Internal(Box::new(error))
-    }
-
-    /// The error with its causes, for the log.
-    pub(crate) fn chain(&self) -> String {
-        chain(self)
     }
 
     pub(crate) fn invalid(field: &'static str, why: impl std::fmt::Display) -> Self {

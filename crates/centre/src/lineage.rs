@@ -1,7 +1,7 @@
 //! Lineage: what became of every part reaches the ledger, also across a crash.
 
 use crate::submit::Settled;
-use crate::{Centre, Error};
+use crate::{Centre, Error, chain};
 use aegle_ledger::{Body, Deliver, Missing, PartDelivery, Transaction};
 use aegle_model::Canonical;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Centre {
         let centre = self.clone();
         tokio::spawn(async move {
             if let Err(error) = centre.bring(transaction).await {
-                let error = error.chain();
+                let error = chain(&error);
                 tracing::error!(error, "A report of the outbox waits for the next start");
             }
         });

@@ -3,7 +3,7 @@
 use crate::guard::{GuardRequest, check_reason};
 use crate::hand_out::PartRequest;
 use crate::submit::{now, random};
-use crate::{Caller, Centre, Error, PeerError, keybox, seal};
+use crate::{Caller, Centre, Error, PeerError, chain, keybox, seal};
 use aegle_access::Purpose;
 use aegle_ledger::{
     Attestation, Deliver, Missing, OpenedRequest, PartDelivery, PatientRecord, Receipt,
@@ -180,7 +180,7 @@ impl Centre {
                 },
                 Err(error) => error,
             };
-            tracing::warn!(error = error.chain(), %guardian, "A guardian did not decide");
+            tracing::warn!(error = chain(&error), %guardian, "A guardian did not decide");
         }
         Err(Error::Unavailable { part: "ledger" })
     }
@@ -261,7 +261,7 @@ impl Centre {
             Ok(Err(panicked)) => Error::internal(panicked),
             Err(_) => Error::Unavailable { part: "lake" },
         };
-        tracing::warn!(error = error.chain(), "The own part of a record is missing");
+        tracing::warn!(error = chain(&error), "The own part of a record is missing");
         Err(Missing::Failed)
     }
 

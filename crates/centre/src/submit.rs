@@ -41,11 +41,11 @@ impl Centre {
     /// Submits a signed transaction and waits until it is final, for those who need no receipt.
     pub(crate) async fn settle(&self, transaction: Transaction) -> Result<Settled, Error> {
         let id = match self.submit(transaction).await {
-            Err(Error::Conflict(_)) => return Ok(Settled::Expired),
+            Err(Error::Expired) => return Ok(Settled::Expired),
             submitted => submitted?,
         };
         match in_time(self.parts().ledger.wait(id)).await {
-            Err(Error::Conflict(_)) => Ok(Settled::Expired),
+            Err(Error::Expired) => Ok(Settled::Expired),
             settled => settled.map(|_| Settled::Final),
         }
     }
@@ -53,7 +53,7 @@ impl Centre {
     async fn submit(&self, transaction: Transaction) -> Result<TxId, Error> {
         match self.parts().ledger.submit(transaction).await {
             Ok(id) | Err(SubmitError::Waiting(id) | SubmitError::Final(id)) => Ok(id),
-            Err(SubmitError::Expired { .. }) => Err(expired()),
+            Err(SubmitError::Expired { .. }) => Err(Error::Expired),
             Err(SubmitError::Quota | SubmitError::Full | SubmitError::Stopped(_)) => {
                 Err(Error::Unavailable { part: "ledger" })
             }
@@ -99,14 +99,10 @@ pub(crate) enum Settled {
     Expired,
 }
 
-fn expired() -> Error {
-    Error::Conflict("the request expired unanswered; ask again".into())
-}
-
 async fn in_time<T>(answer: impl Future<Output = Result<T, ReceiptError>>) -> Result<T, Error> {
     match tokio::time::timeout(FINAL_WITHIN, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(ReceiptError::Expired)) => Err(expired()),
+        Ok(Err(ReceiptError::Expired)) => Err(Error::Expired),
         Ok(Err(_)) | Err(_) => Err(Error::Unconfirmed),
     }
 }

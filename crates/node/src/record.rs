@@ -1,10 +1,10 @@
 //! `aegle record`: sign in at a node, ask for a record, open and print it.
 
 use crate::client::{Client, Opened, Question};
+use crate::unlock::{self, PASSPHRASE};
 use aegle_lake::{Part, PartTable};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
-use zeroize::Zeroizing;
 
 /// Ask for a record and open what comes back
 #[derive(Parser)]
@@ -40,9 +40,6 @@ enum Format {
     Json,
 }
 
-/// The pass phrase comes from here when nobody is at a terminal.
-const PASSPHRASE: &str = "AEGLE_PASSPHRASE";
-
 fn wish(text: &str) -> Result<(String, Vec<String>), String> {
     let (centre, tags) = text.split_once('=').ok_or("write CENTRE=TAG,TAG")?;
     let tags: Vec<_> = tags.split(',').map(|tag| tag.trim().to_owned()).collect();
@@ -66,7 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 async fn ask(args: &Args) -> Result<Vec<Opened>> {
-    let client = Client::new(&args.node)?.sign_in(&args.login, &passphrase()?).await?;
+    let passphrase = unlock::known(PASSPHRASE, "Pass phrase")?;
+    let client = Client::new(&args.node)?.sign_in(&args.login, &passphrase).await?;
     let wishes = args.wants.iter();
     let wishes = wishes
         .map(|(centre, tags)| (centre.as_str(), tags.iter().map(String::as_str).collect()))
@@ -78,16 +76,6 @@ async fn ask(args: &Args) -> Result<Vec<Opened>> {
         reason: args.reason.as_deref(),
     };
     client.record(&question).await
-}
-
-fn passphrase() -> Result<Zeroizing<String>> {
-    if let Ok(given) = std::env::var(PASSPHRASE) {
-        return Ok(Zeroizing::new(given));
-    }
-    let asked = rpassword::prompt_password("Pass phrase: ");
-    Ok(Zeroizing::new(
-        asked.with_context(|| format!("could not ask for the pass phrase; set {PASSPHRASE}"))?,
-    ))
 }
 
 fn json(parts: &[Opened]) -> Result<String> {

@@ -174,6 +174,7 @@ impl From<Error> for Problem {
             Error::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, error.to_string()),
             Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, error.to_string()),
             Error::Conflict(why) => Self::conflict(why),
+            Error::Expired => Self::conflict(error),
         }
     }
 }

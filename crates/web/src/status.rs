@@ -5,6 +5,7 @@ use crate::problem::{Answer, Problem};
 use crate::signed::Signed;
 use crate::{App, metrics};
 use aegle_centre::{Centre, now};
+use aegle_ledger::Certificate;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -67,7 +68,7 @@ pub(crate) async fn ledger(State(centre): State<Centre>, _: Signed) -> axum::Jso
         time: border::time(status.time),
         validators: status.validators,
         connected: status.connected,
-        quorum: quorum(status.validators),
+        quorum: Certificate::quorum(status.validators),
         waiting: status.waiting,
         votes: status.votes,
         running: status.running,
@@ -122,7 +123,7 @@ pub(crate) async fn jwks(State(centre): State<Centre>) -> axum::Json<serde_json:
 /// Whether the ledger's engine runs and is connected to enough nodes to agree.
 fn agrees(centre: &Centre) -> bool {
     let status = centre.parts().ledger.status();
-    status.running && status.connected + 1 >= quorum(status.validators)
+    status.running && status.connected + 1 >= Certificate::quorum(status.validators)
 }
 
 async fn lake(centre: &Centre) -> bool {
@@ -135,17 +136,12 @@ async fn identity(centre: &Centre) -> bool {
     blocking(move || identity.departments().is_ok()).await.unwrap_or(false)
 }
 
-/// How many of `validators` nodes agree on a block: all but the third that may lie.
-fn quorum(validators: usize) -> usize {
-    validators - validators.saturating_sub(1) / 3
-}
-
 #[cfg(test)]
 mod tests {
-    use super::quorum;
+    use aegle_ledger::Certificate;
 
     #[test]
     fn a_quorum_is_more_than_two_thirds() {
-        assert_eq!([1, 2, 3, 4, 5, 6, 7, 10].map(quorum), [1, 2, 3, 3, 4, 5, 5, 7]);
+        assert_eq!([1, 2, 3, 4, 5, 6, 7, 10].map(Certificate::quorum), [1, 2, 3, 3, 4, 5, 5, 7]);
     }
 }
