@@ -159,7 +159,7 @@ impl Lake {
         recipient: &[u8; POINT],
         rows: Zeroizing<Vec<u8>>,
     ) -> Result<Delivery, ReadError> {
-        let stay = self.zones.stay(answer.request);
+        let stay = self.zones.stay(answer.request)?;
         let curated = stay.curate(rows)?;
         let part = gather::part(shown, &stay.curated(&curated)?).ok_or(ZoneError::Altered)?;
         let sealed = sealed::seal(recipient, answer, &Zeroizing::new(part.to_bytes()))?;

@@ -4,15 +4,19 @@
 //! zone holds the finished part, sealed to the requester. Both are emptied when the request is
 //! done, also when it fails; what a crash leaves is noise, is removed when the lake is opened
 //! again, and tells which requests were interrupted. Nothing here is synced: it need not survive.
+//!
+//! A place is a file that is used again: empty (zero bytes) between stays, else the request's id
+//! followed by what it holds. Making and removing a file for each stay costs some file systems
+//! more the more were removed lately (ext4 gives no inode away again for five seconds).
 
 use crate::crypt::{self, Altered, Cipher, NonceBytes};
 use aegle_model::RequestId;
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 const CURATED: &str = "curated";
@@ -21,10 +25,14 @@ const CONSUMER: &str = "consumer";
 /// The nonce of a key that seals exactly one text.
 const ONCE: NonceBytes = [0; 12];
 
+/// What stands before the bytes of a place: whose they are.
+const OWNER_BYTES: usize = 16;
+
 /// The temporary zones of an open lake.
 pub(crate) struct Zones {
     root: PathBuf,
-    next: AtomicU64,
+    /// Empty places; as many as there were requests at the same time.
+    free: Mutex<Vec<Places>>,
     /// Held shared by every process that uses the zones.
     _in_use: File,
 }
@@ -64,92 +72,130 @@ impl Zones {
             Err(TryLockError::Error(error)) => return Err(error),
         };
         in_use.lock_shared()?;
-        let zones = Self { root: root.to_owned(), next: AtomicU64::new(0), _in_use: in_use };
+        let (root, free) = (root.to_owned(), Mutex::default());
+        let zones = Self { root, free, _in_use: in_use };
         Ok((zones, interrupted.into_iter().collect()))
     }
 
     /// The places of one request. Two reads of the same request never meet.
-    pub(crate) fn stay(&self, request: RequestId) -> Stay {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{request}.{}.{turn}", process::id());
-        let place = |zone| self.root.join(zone).join(&name);
-        Stay { curated: place(CURATED), consumer: place(CONSUMER) }
+    pub(crate) fn stay(&self, request: RequestId) -> Result<Stay<'_>, ZoneError> {
+        let free = self.free().pop();
+        let places = free.map_or_else(|| self.make(), Ok)?;
+        Ok(Stay { zones: self, request, places: Some(places) })
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Places>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make(&self) -> Result<Places, ZoneError> {
+        let name = hex::encode(crypt::random::<16>());
+        let make = |zone| {
+            let path = self.root.join(zone).join(&name);
+            let made = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+            made.map_err(failed(zone))
+        };
+        Ok(Places { curated: make(CURATED)?, consumer: make(CONSUMER)? })
     }
 }
 
-/// Empties both zones and tells whose files were in them.
+/// Empties both zones and tells whose bytes were in them.
 fn empty(root: &Path) -> io::Result<BTreeSet<RequestId>> {
     let mut interrupted = BTreeSet::new();
     for zone in [CURATED, CONSUMER] {
         for entry in fs::read_dir(root.join(zone))? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let request: Option<RequestId> =
-                name.to_str().and_then(|name| name.split('.').next()?.parse().ok());
-            interrupted.extend(request);
-            fs::remove_file(entry.path())?;
+            let path = entry?.path();
+            let mut owner = [0; OWNER_BYTES];
+            // A place that holds less holds nobody's bytes.
+            if File::open(&path)?.read_exact(&mut owner).is_ok() {
+                interrupted.insert(RequestId::from_array(owner));
+            }
+            fs::remove_file(path)?;
         }
     }
     Ok(interrupted)
 }
 
+/// One file in each zone.
+struct Places {
+    curated: File,
+    consumer: File,
+}
+
+impl Places {
+    fn empty(&self) -> Result<(), ZoneError> {
+        self.curated.set_len(0).map_err(failed(CURATED))?;
+        self.consumer.set_len(0).map_err(failed(CONSUMER))
+    }
+}
+
 /// The stay of one request in the zones; leaves nothing behind.
-pub(crate) struct Stay {
-    curated: PathBuf,
-    consumer: PathBuf,
+pub(crate) struct Stay<'a> {
+    zones: &'a Zones,
+    request: RequestId,
+    /// None when they were given back.
+    places: Option<Places>,
 }
 
 /// Rows in the curated zone, with the only key to them.
-pub(crate) struct Curated(Cipher);
+pub(crate) struct Curated {
+    key: Cipher,
+    bytes: usize,
+}
 
-impl Stay {
+impl Stay<'_> {
+    fn places(&self) -> &Places {
+        self.places.as_ref().expect("places are given back at the end only")
+    }
+
     /// Puts permitted rows into the curated zone.
     pub(crate) fn curate(&self, mut rows: Zeroizing<Vec<u8>>) -> Result<Curated, ZoneError> {
-        let cipher = Cipher::new(&crypt::random_secret());
-        cipher.seal(ONCE, &[], &mut rows);
-        write_new(&self.curated, &rows).map_err(failed(CURATED))?;
-        Ok(Curated(cipher))
+        let key = Cipher::new(&crypt::random_secret());
+        key.seal(ONCE, &[], &mut rows);
+        self.write(&self.places().curated, &rows).map_err(failed(CURATED))?;
+        Ok(Curated { key, bytes: rows.len() })
     }
 
     /// Takes the rows out of the curated zone.
-    pub(crate) fn curated(&self, key: &Curated) -> Result<Zeroizing<Vec<u8>>, ZoneError> {
-        let mut rows = Zeroizing::new(fs::read(&self.curated).map_err(failed(CURATED))?);
-        let length = key.0.open(ONCE, &[], &mut rows).map_err(|Altered| ZoneError::Altered)?.len();
+    pub(crate) fn curated(&self, curated: &Curated) -> Result<Zeroizing<Vec<u8>>, ZoneError> {
+        let mut rows = Zeroizing::new(vec![0; curated.bytes]);
+        let place = &self.places().curated;
+        place.read_exact_at(&mut rows, OWNER_BYTES as u64).map_err(failed(CURATED))?;
+        let opened = curated.key.open(ONCE, &[], &mut rows);
+        let length = opened.map_err(|Altered| ZoneError::Altered)?.len();
         rows.truncate(length);
         Ok(rows)
     }
 
     /// Puts the sealed part into the consumer zone.
     pub(crate) fn finish(&self, sealed: &[u8]) -> Result<(), ZoneError> {
-        write_new(&self.consumer, sealed).map_err(failed(CONSUMER))
+        self.write(&self.places().consumer, sealed).map_err(failed(CONSUMER))
+    }
+
+    fn write(&self, place: &File, bytes: &[u8]) -> io::Result<()> {
+        place.write_all_at(&[self.request.as_bytes().as_slice(), bytes].concat(), 0)
     }
 
     /// Empties both places.
-    pub(crate) fn clean(self) -> Result<(), ZoneError> {
-        remove(&self.curated).map_err(failed(CURATED))?;
-        remove(&self.consumer).map_err(failed(CONSUMER))
+    pub(crate) fn clean(mut self) -> Result<(), ZoneError> {
+        self.give_back()
+    }
+
+    /// Places that cannot be emptied are not used again; the next opening of the lake removes them.
+    fn give_back(&mut self) -> Result<(), ZoneError> {
+        let Some(places) = self.places.take() else { return Ok(()) };
+        places.empty()?;
+        self.zones.free().push(places);
+        Ok(())
     }
 }
 
-impl Drop for Stay {
-    /// For the way out of an error; when this fails too, the next opening of the lake cleans up.
+impl Drop for Stay<'_> {
+    /// For the way out of an error.
     fn drop(&mut self) {
-        for place in [&self.curated, &self.consumer] {
-            if let Err(error) = remove(place) {
-                tracing::warn!(%error, "Could not empty a temporary zone of the lake");
-            }
+        if let Err(error) = self.give_back() {
+            tracing::warn!(%error, "Could not empty a temporary zone of the lake");
         }
-    }
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    io::Write::write_all(&mut File::create_new(path)?, bytes)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }
 
@@ -161,8 +207,14 @@ fn failed(zone: &'static str) -> impl Fn(io::Error) -> ZoneError {
 mod tests {
     use super::*;
 
-    fn files(root: &Path) -> usize {
-        [CURATED, CONSUMER].map(|zone| fs::read_dir(root.join(zone)).unwrap().count()).iter().sum()
+    /// How many places hold something.
+    fn filled(root: &Path) -> usize {
+        let files = [CURATED, CONSUMER].map(|zone| fs::read_dir(root.join(zone)).unwrap());
+        files.into_iter().flatten().filter(|file| length(file.as_ref().unwrap()) > 0).count()
+    }
+
+    fn length(file: &fs::DirEntry) -> u64 {
+        file.metadata().unwrap().len()
     }
 
     #[test]
@@ -171,15 +223,29 @@ mod tests {
         let (zones, interrupted) = Zones::open(root.path()).unwrap();
         assert_eq!(interrupted, []);
         let request = RequestId::from_array([7; 16]);
-        let (one, two) = (zones.stay(request), zones.stay(request));
+        let (one, two) = (zones.stay(request).unwrap(), zones.stay(request).unwrap());
         let key = one.curate(Zeroizing::new(b"rows".to_vec())).unwrap();
         two.curate(Zeroizing::new(b"other".to_vec())).unwrap();
         one.finish(b"sealed").unwrap();
         assert_eq!(**one.curated(&key).unwrap(), *b"rows");
-        assert_eq!(files(root.path()), 3);
+        assert_eq!(filled(root.path()), 3);
         one.clean().unwrap();
         drop(two);
-        assert_eq!(files(root.path()), 0);
+        assert_eq!(filled(root.path()), 0);
+    }
+
+    #[test]
+    fn places_are_used_again_and_a_shorter_stay_sees_nothing_of_a_longer_one() {
+        let root = tempfile::tempdir().unwrap();
+        let (zones, _) = Zones::open(root.path()).unwrap();
+        for rows in [b"a long row".as_slice(), b"short"] {
+            let stay = zones.stay(RequestId::from_array([1; 16])).unwrap();
+            let key = stay.curate(Zeroizing::new(rows.to_vec())).unwrap();
+            assert_eq!(**stay.curated(&key).unwrap(), *rows);
+            let stored = fs::read_dir(root.path().join(CURATED)).unwrap().next().unwrap().unwrap();
+            assert_eq!(length(&stored), (OWNER_BYTES + rows.len() + crypt::TAG) as u64);
+        }
+        assert_eq!(fs::read_dir(root.path().join(CURATED)).unwrap().count(), 1);
     }
 
     #[test]
@@ -188,30 +254,31 @@ mod tests {
         let (zones, _) = Zones::open(root.path()).unwrap();
         let requests = [1, 2].map(|byte| RequestId::from_array([byte; 16]));
         for request in requests {
-            let stay = zones.stay(request);
+            let stay = zones.stay(request).unwrap();
             stay.curate(Zeroizing::new(b"secret".to_vec())).unwrap();
             stay.finish(b"sealed").unwrap();
             std::mem::forget(stay);
         }
         let (second, interrupted) = Zones::open(root.path()).unwrap();
         assert_eq!(interrupted, [], "the first still uses them");
-        assert_eq!(files(root.path()), 4);
+        assert_eq!(filled(root.path()), 4);
         drop((zones, second));
         let (_third, interrupted) = Zones::open(root.path()).unwrap();
         assert_eq!(interrupted, requests);
-        assert_eq!(files(root.path()), 0);
+        assert_eq!(filled(root.path()), 0);
     }
 
     #[test]
     fn curated_rows_are_encrypted_and_guarded() {
         let root = tempfile::tempdir().unwrap();
         let (zones, _) = Zones::open(root.path()).unwrap();
-        let stay = zones.stay(RequestId::from_array([1; 16]));
+        let stay = zones.stay(RequestId::from_array([1; 16])).unwrap();
         let key = stay.curate(Zeroizing::new(b"aspirin".to_vec())).unwrap();
-        let mut stored = fs::read(&stay.curated).unwrap();
+        let path = fs::read_dir(root.path().join(CURATED)).unwrap().next().unwrap().unwrap().path();
+        let mut stored = fs::read(&path).unwrap();
         assert!(!stored.windows(7).any(|window| window == b"aspirin"));
-        stored[0] ^= 1;
-        fs::write(&stay.curated, stored).unwrap();
+        stored[OWNER_BYTES] ^= 1;
+        fs::write(path, stored).unwrap();
         assert!(matches!(stay.curated(&key), Err(ZoneError::Altered)));
     }
 }
