@@ -88,7 +88,7 @@ impl Centre {
             Err(_) => Err(Missing::Failed),
         };
         let parts = vec![PartDelivery { centre: self.id(), result }];
-        self.report(Deliver { request, parts })?;
+        self.report(Deliver { request, parts }).await?;
         match read {
             Ok(Delivery { sealed, .. }) => Ok(sealed),
             Err(error) => {

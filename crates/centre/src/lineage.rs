@@ -11,16 +11,16 @@ const AGAIN: Duration = Duration::from_secs(2);
 
 impl Centre {
     /// Keeps the report in the outbox and brings it to the ledger in the background.
-    pub(crate) fn report(&self, deliver: Deliver) -> Result<(), Error> {
+    pub(crate) async fn report(&self, deliver: Deliver) -> Result<(), Error> {
         let transaction = self.sign(Body::Deliver(deliver));
-        self.parts().store.put_outbox(&transaction.id(), &transaction.to_bytes())?;
+        self.parts().store.put_outbox(transaction.id(), transaction.to_bytes()).await?;
         self.carry(transaction);
         Ok(())
     }
 
     /// Takes up what an earlier run of this node left: the outbox, and parts that a crash
     /// interrupted between the lake and the requester.
-    pub fn resume(&self) -> Result<(), Error> {
+    pub async fn resume(&self) -> Result<(), Error> {
         for bytes in self.parts().store.outbox()? {
             match Transaction::from_bytes(&bytes) {
                 Ok(transaction) => self.carry(transaction),
@@ -31,7 +31,7 @@ impl Centre {
         }
         for request in self.parts().lake.interrupted() {
             let parts = vec![PartDelivery { centre: self.id(), result: Err(Missing::Interrupted) }];
-            self.report(Deliver { request: *request, parts })?;
+            self.report(Deliver { request: *request, parts }).await?;
         }
         Ok(())
     }

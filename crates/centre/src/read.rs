@@ -224,7 +224,7 @@ impl Centre {
             PartRequest { receipt: receipt.receipt().clone(), opened: opened.clone() }.to_bytes();
         let parts = opened.wishes.iter().map(|wish| self.part(wish.centre, "/part", &message));
         let results = join_all(parts).await;
-        self.report_missing(opened, &receipt, &results)?;
+        self.report_missing(opened, &receipt, &results).await?;
         let parts = opened.wishes.iter().zip(results);
         Ok(Answer {
             request: opened.request,
@@ -265,7 +265,7 @@ impl Centre {
         Err(Missing::Failed)
     }
 
-    fn report_missing(
+    async fn report_missing(
         &self,
         opened: &OpenedRequest,
         receipt: &VerifiedReceipt,
@@ -280,7 +280,9 @@ impl Centre {
             mine.then_some(PartDelivery { centre: wish.centre, result: Err(*why) })
         });
         // One report each: a centre that has reported for itself meanwhile spoils no other's.
-        let report = |part| Deliver { request: opened.request, parts: vec![part] };
-        missing.map(report).try_for_each(|report| self.report(report))
+        for missing in missing {
+            self.report(Deliver { request: opened.request, parts: vec![missing] }).await?;
+        }
+        Ok(())
     }
 }

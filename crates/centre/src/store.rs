@@ -5,15 +5,44 @@ use aegle_ledger::TxId;
 use aegle_model::{CentreId, PatientId, RequestId, Timestamp};
 use rusqlite::{Connection, params};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::{io, iter, thread};
+use tokio::sync::oneshot;
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 #[error("could not use the centre's store")]
-pub struct StoreError(#[from] rusqlite::Error);
+pub struct StoreError(#[source] Cause);
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    /// All that were to be written at once share why they were not.
+    #[error("{0}")]
+    Shared(Arc<rusqlite::Error>),
+    #[error("its writing thread could not start, or is gone")]
+    Thread(#[source] Option<io::Error>),
+}
+
+impl<T: Into<Cause>> From<T> for StoreError {
+    fn from(cause: T) -> Self {
+        Self(cause.into())
+    }
+}
 
 /// `SQLite` in one file.
-pub struct Store(Mutex<Connections>);
+pub struct Store {
+    connections: Arc<Mutex<Connections>>,
+    outgoing: mpsc::Sender<Outgoing>,
+}
+
+/// A transaction that waits to be kept, and who waits for it.
+struct Outgoing {
+    id: TxId,
+    bytes: Vec<u8>,
+    kept: oneshot::Sender<Result<(), Arc<rusqlite::Error>>>,
+}
 
 /// Two ways to the same file. Only what is durable waits for the disk, and takes along whatever was
 /// noted before it; the rest may be lost with the power, not with the process.
@@ -55,11 +84,17 @@ impl Store {
             Ok(connection)
         };
         let (durable, relaxed) = (connect("FULL")?, connect("NORMAL")?);
-        Ok(Self(Mutex::new(Connections { durable, relaxed })))
+        let connections = Arc::new(Mutex::new(Connections { durable, relaxed }));
+        let (outgoing, waiting) = mpsc::channel();
+        let shared = Arc::clone(&connections);
+        let writer = thread::Builder::new().name("aegle-outbox".to_owned());
+        let started = writer.spawn(move || keep(&shared, &waiting));
+        started.map_err(|error| Cause::Thread(Some(error)))?;
+        Ok(Self { connections, outgoing })
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections)
     }
 
     /// Notes that the part of `request` leaves now; false when it has left before. Forgets those of
@@ -140,13 +175,15 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps a signed transaction until it is final.
-    pub(crate) fn put_outbox(&self, id: &TxId, bytes: &[u8]) -> Result<(), StoreError> {
-        let connections = self.connections();
-        let connection = &connections.durable;
-        let mut insert =
-            connection.prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?;
-        insert.execute(params![id.as_bytes(), bytes])?;
+    /// Keeps a signed transaction until it is final. Waits until it is on disk, with whatever else
+    /// waits: one flush is for all.
+    pub(crate) async fn put_outbox(&self, id: TxId, bytes: Vec<u8>) -> Result<(), StoreError> {
+        let (kept, is_kept) = oneshot::channel();
+        let gone = Cause::Thread(None);
+        if self.outgoing.send(Outgoing { id, bytes, kept }).is_err() {
+            return Err(gone.into());
+        }
+        is_kept.await.map_err(|_| gone)?.map_err(Cause::Shared)?;
         Ok(())
     }
 
@@ -183,10 +220,37 @@ impl Store {
     }
 }
 
+/// Writes what is to go out, until the store is dropped.
+fn keep(connections: &Mutex<Connections>, waiting: &mpsc::Receiver<Outgoing>) {
+    while let Ok(first) = waiting.recv() {
+        let batch: Vec<_> = iter::once(first).chain(waiting.try_iter()).collect();
+        let written = insert(&mut lock(connections).durable, &batch).map_err(Arc::new);
+        for outgoing in batch {
+            // Whoever no longer waits needs no answer.
+            let _ = outgoing.kept.send(written.clone());
+        }
+    }
+}
+
+fn insert(durable: &mut Connection, batch: &[Outgoing]) -> Result<(), rusqlite::Error> {
+    let transaction = durable.transaction()?;
+    for Outgoing { id, bytes, .. } in batch {
+        let mut insert =
+            transaction.prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?;
+        insert.execute(params![id.as_bytes(), bytes])?;
+    }
+    transaction.commit()
+}
+
+fn lock(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
+    connections.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use aegle_model::Hash;
+    use futures::future::join_all;
 
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
@@ -240,11 +304,28 @@ mod tests {
         assert!(store.put_offer((patient(9), two), b"x", Timestamp(1)).unwrap());
     }
 
-    #[test]
-    fn the_outbox_survives_and_a_transaction_that_was_signed_again_takes_its_place() {
+    #[tokio::test]
+    async fn many_transactions_go_to_the_outbox_at_once() {
+        let (_folder, store) = store();
+        let ids = (0..100).map(|byte| Hash::from_array([byte; 32]));
+        let kept = ids.map(|id| store.put_outbox(id, id.as_bytes().to_vec()));
+        join_all(kept).await.into_iter().for_each(|kept| kept.unwrap());
+        assert_eq!(store.outbox().unwrap().len(), 100);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_kept_is_told_to_everyone_who_waits() {
+        let (_folder, store) = store();
+        store.connections().durable.execute_batch("DROP TABLE outbox").unwrap();
+        let kept = [1, 2].map(|byte| store.put_outbox(Hash::from_array([byte; 32]), vec![byte]));
+        assert!(join_all(kept).await.iter().all(Result::is_err));
+    }
+
+    #[tokio::test]
+    async fn the_outbox_survives_and_a_transaction_that_was_signed_again_takes_its_place() {
         let (folder, store) = store();
         let (old, new) = (Hash::from_array([1; 32]), Hash::from_array([2; 32]));
-        store.put_outbox(&old, b"old").unwrap();
+        store.put_outbox(old, b"old".to_vec()).await.unwrap();
         store.replace_outbox((&old, &new), b"new").unwrap();
         drop(store);
         let store = Store::open(&folder.path().join("centre.db")).unwrap();

@@ -63,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Log(args) => log::run(&args),
         Command::Node(args) => {
             log();
+            small_pages();
             serve::run(&args)
         }
         Command::Record(args) => record::run(&args),
@@ -74,6 +75,14 @@ pub fn main() -> ExitCode {
             eprintln!("aegle: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Memory that comes in pages of 2 MB doubles what a loaded node holds, and clearing them costs a
+/// twentieth of its time (BENCHMARKS.md). A system that has no such pages is as good.
+fn small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "Huge pages stay as the system has them");
     }
 }
 

@@ -69,7 +69,7 @@ async fn serve(settings: &Settings, secrets: &Secrets) -> Result<End> {
     let peer = listen(settings.peer.listen).await?;
     let consensus = start_ledger(settings, secrets, &genesis)?;
     let centre = open(settings, secrets, genesis, &consensus)?;
-    centre.resume()?;
+    centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
     let (stop, stopped) = watch::channel(false);
     let peer = TlsListener::new(peer, &secrets.certificate()?, &centre.parts().genesis)?;
