@@ -1,6 +1,7 @@
-//! Benchmarks of whole records over four real nodes on this machine.
+//! Benchmarks over four real nodes on this machine: whole records, and the ledger alone.
 
 mod decide;
+mod ledger;
 mod process;
 mod record;
 
@@ -20,6 +21,10 @@ struct Cli {
 enum Command {
     /// Ask for one patient's record from two centres, one at a time and many at once
     Record(record::Args),
+    /// Commit disclosures as fast as the ledger takes them, kill a node, let it catch up
+    Ledger(ledger::Args),
+    #[command(hide = true)]
+    LedgerNode(ledger::NodeArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,5 +44,13 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     match Cli::parse().command {
         Command::Record(args) => record::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
+        Command::LedgerNode(args) => ledger::run_node(&args),
     }
+}
+
+/// The time that so many of a hundred stay within.
+fn percentile(times: &mut [f64], share: usize) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[(times.len() * share / 100).min(times.len() - 1)]
 }

@@ -1,6 +1,9 @@
 //! What the system counts about processes (Linux `/proc`).
 
 use anyhow::{Context, Result};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 /// Kernel ticks a second; the same on every Linux that people use.
 const TICKS_PER_S: f64 = 100.0;
@@ -22,4 +25,21 @@ pub(crate) fn rss_mib(process: u32) -> Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.split_whitespace().next().context("no number")?.parse()?;
     Ok(kib / 1_024.0)
+}
+
+/// What lies below a folder, in whole blocks of the file system.
+pub(crate) fn disk_bytes(folder: &Path) -> Result<f64> {
+    let mut bytes = 0.0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let file = entry.metadata()?;
+        bytes += if file.is_dir() { disk_bytes(&entry.path())? } else { on_disk(&file) };
+    }
+    Ok(bytes)
+}
+
+/// `st_blocks` counts in 512 bytes whatever the file system's own blocks are.
+#[expect(clippy::cast_precision_loss, reason = "files are far below 2^52 bytes")]
+fn on_disk(file: &Metadata) -> f64 {
+    (file.blocks() * 512) as f64
 }

@@ -1,6 +1,6 @@
 //! One patient's record from two centres, asked by a doctor of a third; sign-in excluded.
 
-use crate::{decide, process};
+use crate::{decide, percentile, process};
 use aegle_node::demo::Rehearsal;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -98,11 +98,6 @@ async fn once(network: &Rehearsal) -> Result<(usize, f64)> {
         rows += part.tables.iter().map(|table| table.rows.len()).sum::<usize>();
     }
     Ok((rows, ms))
-}
-
-fn percentile(times: &mut [f64], share: usize) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[(times.len() * share / 100).min(times.len() - 1)]
 }
 
 fn cpu_ms(network: &Rehearsal) -> Result<f64> {
