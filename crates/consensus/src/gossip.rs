@@ -5,10 +5,11 @@
 
 use crate::pool::{Origin, Pool};
 use aegle_ledger::Transaction;
-use aegle_model::NetworkId;
+use aegle_model::{Batch, NetworkId};
 use commonware_macros::select;
 use commonware_p2p::{CheckedSender as _, Receiver, Recipients, Sender};
 use commonware_runtime::{Clock, IoBuf, Metrics, Spawner};
+use rand_core::CryptoRng;
 use std::{
     sync::{
         Arc,
@@ -38,7 +39,7 @@ impl Connected {
 }
 
 /// Starts to tell and to listen.
-pub(crate) fn start<E: Clock + Spawner + Metrics>(
+pub(crate) fn start<E: Clock + Spawner + Metrics + CryptoRng>(
     context: &E,
     (sender, receiver): (impl Sender, impl Receiver),
     network: NetworkId,
@@ -47,7 +48,8 @@ pub(crate) fn start<E: Clock + Spawner + Metrics>(
     let connected = Connected::default();
     let listening = pool.clone();
     // Signature checks take a thread of their own, away from the engine's tasks.
-    context.child("listen").dedicated().spawn(move |_| listen(receiver, network, listening));
+    let listen = move |random| listen(random, receiver, network, listening);
+    context.child("listen").dedicated().spawn(listen);
     let counter = connected.clone();
     context.child("tell").spawn(move |clock| tell(clock, sender, pool, counter));
     connected
@@ -80,7 +82,12 @@ async fn tell(clock: impl Clock, mut sender: impl Sender, pool: Arc<Pool>, conne
     }
 }
 
-async fn listen(mut receiver: impl Receiver, network: NetworkId, pool: Arc<Pool>) {
+async fn listen(
+    mut random: impl CryptoRng,
+    mut receiver: impl Receiver,
+    network: NetworkId,
+    pool: Arc<Pool>,
+) {
     while let Ok((peer, message)) = receiver.recv().await {
         let bytes = message.as_ref();
         if bytes.len() > MESSAGE_BYTES_MAX {
@@ -91,16 +98,27 @@ async fn listen(mut receiver: impl Receiver, network: NetworkId, pool: Arc<Pool>
             debug!(%peer, "A message of transactions is malformed");
             continue;
         };
-        for transaction in transactions {
-            hear(&pool, network, transaction);
-        }
+        hear(&pool, network, transactions, &mut random);
     }
 }
 
-/// Takes a transaction from another node; refusals are its own submitter's business.
-fn hear(pool: &Pool, network: NetworkId, transaction: Transaction) {
-    let id = transaction.id();
-    if pool.admits(&id, &transaction, 0).is_ok() && transaction.check(network).is_ok() {
-        let _ = pool.insert(id, transaction, Origin::Elsewhere);
+/// Takes transactions from another node; refusals are their own submitter's business. Their
+/// signatures are checked together, and only if one of them does not hold, one by one.
+fn hear(
+    pool: &Pool,
+    network: NetworkId,
+    mut transactions: Vec<Transaction>,
+    random: &mut impl CryptoRng,
+) {
+    let mut batch = Batch::default();
+    transactions.retain(|transaction| {
+        pool.admits(&transaction.id(), transaction, 0).is_ok()
+            && transaction.check_in(network, &mut batch).is_ok()
+    });
+    if !batch.all_hold(random) {
+        transactions.retain(|transaction| transaction.check(network).is_ok());
+    }
+    for transaction in transactions {
+        let _ = pool.insert(transaction.id(), transaction, Origin::Elsewhere);
     }
 }

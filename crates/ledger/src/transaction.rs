@@ -6,8 +6,8 @@
 use crate::opened::OpenedRequest;
 use aegle_access::{Request, Rule};
 use aegle_model::{
-    Bits, Canonical, CentreId, Hash, Malformed, NetworkId, PatientId, PublicKey, RequestId, RuleId,
-    Signature, SigningKey, Vocabulary,
+    Batch, Bits, Canonical, CentreId, Hash, Malformed, NetworkId, PatientId, PublicKey, RequestId,
+    RuleId, Signature, SigningKey, Vocabulary,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -27,6 +27,9 @@ pub type TxId = Hash;
 pub struct Transaction {
     draft: Draft,
     signature: Signature,
+    /// Follows from the draft; kept because it is asked for again and again.
+    #[borsh(skip)]
+    id: TxId,
 }
 
 /// What an author signs.
@@ -268,6 +271,9 @@ pub enum TransactionError {
     Signature(&'static str),
 }
 
+/// Whether a key's signature for a domain holds over a message.
+type Holds<'a> = &'a mut dyn FnMut(&PublicKey, &str, &[u8], &Signature) -> bool;
+
 impl Draft {
     /// A draft of the current version.
     pub fn new(
@@ -283,13 +289,18 @@ impl Draft {
 
     /// The id that the signed transaction will have.
     pub fn id(&self) -> TxId {
-        Hash::of(DOMAIN, &[&self.bytes()])
+        Self::id_of(&self.bytes())
+    }
+
+    fn id_of(bytes: &[u8]) -> TxId {
+        Hash::of(DOMAIN, &[bytes])
     }
 
     /// Signs the draft; the key must be the draft's.
     pub fn sign(self, key: &SigningKey) -> Transaction {
-        let signature = key.sign(DOMAIN, &self.bytes());
-        Transaction { draft: self, signature }
+        let bytes = self.bytes();
+        let signature = key.sign(DOMAIN, &bytes);
+        Transaction { signature, id: Self::id_of(&bytes), draft: self }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -300,7 +311,7 @@ impl Draft {
 impl Transaction {
     /// What names the transaction.
     pub fn id(&self) -> TxId {
-        self.draft.id()
+        self.id
     }
 
     /// The centre that answers for it.
@@ -331,6 +342,20 @@ impl Transaction {
     /// Everything that can be checked without the state: version, network, sizes, signatures.
     /// Costs one or two signature verifications.
     pub fn check(&self, network: NetworkId) -> Result<(), TransactionError> {
+        self.check_by(network, &mut |key, domain, message, signature| {
+            key.verify(domain, message, signature).is_ok()
+        })
+    }
+
+    /// Like [`Self::check`], but leaves the signatures to `batch`.
+    pub fn check_in(&self, network: NetworkId, batch: &mut Batch) -> Result<(), TransactionError> {
+        self.check_by(network, &mut |key, domain, message, signature| {
+            batch.add(key, domain, message, signature);
+            true
+        })
+    }
+
+    fn check_by(&self, network: NetworkId, holds: Holds<'_>) -> Result<(), TransactionError> {
         if self.draft.version != VERSION {
             return Err(TransactionError::Version(self.draft.version));
         }
@@ -341,28 +366,28 @@ impl Transaction {
         if bytes.len() > TRANSACTION_BYTES_MAX || self.sealed().len() > SEALED_BYTES_MAX {
             return Err(TransactionError::TooLarge);
         }
-        if !self.signs(&bytes) {
+        if !holds(&self.draft.key, DOMAIN, &bytes, &self.signature) {
             return Err(TransactionError::Signature("author"));
         }
-        self.check_attestation()
+        self.check_attestation(holds)
     }
 
     /// Whether the author signed it. Costs one signature verification.
     pub(crate) fn is_signed(&self) -> bool {
-        self.signs(&self.draft.bytes())
+        self.draft.key.verify(DOMAIN, &self.draft.bytes(), &self.signature).is_ok()
     }
 
-    fn signs(&self, draft: &[u8]) -> bool {
-        self.draft.key.verify(DOMAIN, draft, &self.signature).is_ok()
-    }
-
-    fn check_attestation(&self) -> Result<(), TransactionError> {
+    fn check_attestation(&self, holds: Holds<'_>) -> Result<(), TransactionError> {
         let held = match &self.draft.body {
             Body::Link(link) => {
                 let Link { patient, speaks, by_patient, .. } = link;
-                by_patient.covers_link(self.draft.network, (*patient, self.draft.author, *speaks))
+                let bytes = link_bytes(self.draft.network, *patient, self.draft.author, *speaks);
+                holds(&by_patient.key, LINK, &bytes, &by_patient.signature)
             }
-            Body::Disclose(disclose) => disclose.requester.covers(&disclose.opened),
+            Body::Disclose(disclose) => {
+                let Attestation { key, signature, .. } = &disclose.requester;
+                holds(key, REQUEST, disclose.opened.as_bytes(), signature)
+            }
             _ => true,
         };
         if held { Ok(()) } else { Err(TransactionError::Signature("attestation")) }
@@ -379,8 +404,8 @@ impl Transaction {
 
 impl BorshDeserialize for Transaction {
     fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
-        let (draft, signature) = BorshDeserialize::deserialize_reader(reader)?;
-        Ok(Self { draft, signature })
+        let (draft, signature): (Draft, _) = BorshDeserialize::deserialize_reader(reader)?;
+        Ok(Self { id: draft.id(), draft, signature })
     }
 }
 

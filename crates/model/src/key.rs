@@ -1,7 +1,12 @@
 //! Ed25519 keys and signatures (RFC 8032) of centres.
+//!
+//! RFC 8032 leaves open which malformed signatures hold. ZIP 215 does not, so that every node, a proof
+//! checked offline, the engine's votes and signatures checked together say the same of any bytes.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use ed25519_dalek::{Signer, Verifier};
+use ed25519_dalek::Signer;
+use ed25519_zebra::batch;
+use rand_core::CryptoRng;
 use std::fmt;
 
 /// A signature that does not hold, or a key that is none.
@@ -36,9 +41,26 @@ impl PublicKey {
 
     /// Checks a signature over exactly `bytes`: for formats that bring their own domain.
     pub fn verify_raw(&self, bytes: &[u8], signature: &Signature) -> Result<(), BadSignature> {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;
-        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify(bytes, &signature).map_err(|_| BadSignature)
+        let key = ed25519_zebra::VerificationKey::try_from(self.0).map_err(|_| BadSignature)?;
+        key.verify(&signature.0.into(), bytes).map_err(|_| BadSignature)
+    }
+}
+
+/// Signatures that are checked together, for about half of what each costs by itself.
+#[derive(Default)]
+pub struct Batch(batch::Verifier);
+
+impl Batch {
+    /// Adds what [`PublicKey::verify`] checks.
+    pub fn add(&mut self, key: &PublicKey, domain: &str, message: &[u8], signature: &Signature) {
+        let message = framed(domain, message);
+        self.0.queue((key.0.into(), signature.0.into(), &message));
+    }
+
+    /// Whether all of them hold; when not, only checking each tells which does not. `random` must be
+    /// unpredictable for whoever made the signatures.
+    pub fn all_hold(self, random: impl CryptoRng) -> bool {
+        self.0.verify(random).is_ok()
     }
 }
 
@@ -131,6 +153,8 @@ fn framed(domain: &str, message: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand_core::{TryCryptoRng, TryRng};
+    use std::convert::Infallible;
 
     #[test]
     fn a_signature_holds_for_its_key_domain_and_message_only() {
@@ -141,6 +165,63 @@ mod tests {
         assert_eq!(key.public().verify("a", b"massage", &signature), Err(BadSignature));
         let other = SigningKey::from_seed(&[8; 32]).public();
         assert_eq!(other.verify("a", b"message", &signature), Err(BadSignature));
+    }
+
+    /// Numbers that are good enough where nobody attacks.
+    struct Counter(u64);
+
+    impl TryRng for Counter {
+        type Error = Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            self.try_next_u64().map(|number| number as u32)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            Ok(self.0)
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+            for chunk in bytes.chunks_mut(8) {
+                chunk.copy_from_slice(&self.try_next_u64()?.to_le_bytes()[..chunk.len()]);
+            }
+            Ok(())
+        }
+    }
+
+    impl TryCryptoRng for Counter {}
+
+    fn random() -> impl CryptoRng {
+        Counter(1)
+    }
+
+    #[test]
+    fn a_batch_holds_when_each_of_its_signatures_does() {
+        let keys = [1, 2].map(|seed| SigningKey::from_seed(&[seed; 32]));
+        let mut batches = [Batch::default(), Batch::default()];
+        for number in 0..10_u8 {
+            let key = &keys[usize::from(number % 2)];
+            let signature = key.sign("a", &[number]);
+            batches[0].add(&key.public(), "a", &[number], &signature);
+            batches[1].add(&key.public(), "a", &[number.min(8)], &signature);
+        }
+        assert_eq!(batches.map(|batch| batch.all_hold(random())), [true, false]);
+        assert!(Batch::default().all_hold(random()));
+    }
+
+    /// A key and a signature of small order: the rules of RFC 8032 allow either answer.
+    #[test]
+    fn a_signature_on_which_opinions_differ_holds_everywhere() {
+        let small = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05";
+        let key: PublicKey = small.parse().unwrap();
+        let signature = Signature([*key.as_bytes(), [0; 32]].concat().try_into().unwrap());
+        for message in 0..20_u8 {
+            assert_eq!(key.verify("a", &[message], &signature), Ok(()));
+            let mut batch = Batch::default();
+            batch.add(&key, "a", &[message], &signature);
+            assert!(batch.all_hold(random()));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use bytes::{Canonical, Malformed};
 pub use handle::{Handle, HandleError};
 pub use hash::Hash;
 pub use id::{CentreId, IdError, NetworkId, PatientId, RequestId, RuleId};
-pub use key::{BadSignature, PublicKey, Signature, SigningKey};
+pub use key::{BadSignature, Batch, PublicKey, Signature, SigningKey};
 pub use principal::{Grantee, Name, NameError, Requester};
 pub use time::{BackwardWindow, Timestamp, Window};
 pub use token::{RecordKey, Token};
