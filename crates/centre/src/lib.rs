@@ -6,6 +6,7 @@
 //! professional learns never differs between "closed" and "not there". Absent on purpose: HTML,
 //! JSON, HTTP routes; who signed in (the caller says so).
 
+mod attendance;
 mod caller;
 mod catalogue;
 mod enrol;
@@ -26,6 +27,7 @@ mod store;
 mod submit;
 mod tls;
 
+pub use attendance::Attendance;
 pub use caller::Caller;
 pub use catalogue::Vocabularies;
 pub use enrol::NewLogin;

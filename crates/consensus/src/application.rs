@@ -191,7 +191,7 @@ impl Executor {
         mut candidates: Vec<Transaction>,
     ) -> Result<Execution, Rejected> {
         loop {
-            let step = |loaded: &Loaded| ledger::build(loaded, parent, time, candidates.clone());
+            let step = |loaded: &Loaded| ledger::build(loaded, parent, time, &candidates);
             let execution = self.run(batch, parent.height + 1, step).await?;
             let included: BTreeSet<TxId> = ids(&execution.entries).collect();
             let left_out =

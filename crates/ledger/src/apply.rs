@@ -75,16 +75,16 @@ pub fn execute(
     transactions: &[Transaction],
 ) -> Result<Execution, Stop> {
     let mut work = Work::new(loaded, parent, time);
-    let mut entries = Vec::with_capacity(transactions.len());
+    let mut outcomes = Vec::with_capacity(transactions.len());
     for (position, transaction) in transactions.iter().enumerate() {
-        match work.run(transaction, entries.len()) {
-            Ok(outcome) => entries.push((transaction.clone(), outcome)),
+        match work.run(transaction, outcomes.len()) {
+            Ok(outcome) => outcomes.push(outcome),
             Err(Halt::Invalid(why)) if work.complete() => return Err(Stop::Invalid(position, why)),
             // With records missing, an earlier transaction may not have had its effect yet.
             Err(Halt::Invalid(_) | Halt::Missing) => {}
         }
     }
-    work.finish(entries)
+    work.finish(|| transactions.iter().cloned().zip(outcomes).collect())
 }
 
 /// Like [`execute`], but leaves out what must not stand in the block: for the proposer.
@@ -92,16 +92,17 @@ pub fn build(
     loaded: &Loaded,
     parent: &Header,
     time: Timestamp,
-    candidates: Vec<Transaction>,
+    candidates: &[Transaction],
 ) -> Result<Execution, Stop> {
     let mut work = Work::new(loaded, parent, time);
     let mut entries = Vec::with_capacity(candidates.len());
     for transaction in candidates {
-        if let Ok(outcome) = work.run(&transaction, entries.len()) {
+        if let Ok(outcome) = work.run(transaction, entries.len()) {
             entries.push((transaction, outcome));
         }
     }
-    work.finish(entries)
+    let owned = |(transaction, outcome): (&Transaction, _)| (transaction.clone(), outcome);
+    work.finish(|| entries.into_iter().map(owned).collect())
 }
 
 /// Why one transaction was not applied.
@@ -214,13 +215,18 @@ impl Work<'_> {
         self.get(keys::centre(centre))
     }
 
-    /// Closes the block: the tree of heads, the roots.
-    fn finish(mut self, entries: Vec<(Transaction, Outcome)>) -> Result<Execution, Stop> {
+    /// Closes the block: the tree of heads, the roots. Only a block that nothing is missing for needs
+    /// its `entries`.
+    fn finish(
+        mut self,
+        entries: impl FnOnce() -> Vec<(Transaction, Outcome)>,
+    ) -> Result<Execution, Stop> {
         let heads = self.update_heads();
         let (writes, network) = match (heads, self.complete()) {
             (Ok(network), true) => (self.writes, network),
             (_, false) | (Err(_), true) => return Err(Stop::Needs(self.needs)),
         };
+        let entries = entries();
         let leaves: Vec<Vec<u8>> = entries.iter().map(block::leaf).collect();
         Ok(Execution {
             transactions: merkle_root(&leaves),

@@ -52,24 +52,29 @@ pub(crate) trait Pages {
     fn keep(&mut self, key: Key, page: &Page);
 }
 
-/// Sets the leaf at `index` and returns the hash of the topmost page.
+/// Sets leaves, sorted by their index, and returns the hash of the topmost page; none without any.
+/// However many leaves change below a page, it is hashed once.
 pub(crate) fn set<P: Pages>(
     pages: &mut P,
     patients: u64,
-    index: u64,
-    leaf: Hash,
-) -> Result<Hash, P::Stop> {
-    let mut child = leaf;
-    let mut position = index;
-    for (level, number) in path(index, patients) {
-        let key = keys::heads(level, number);
-        let mut page = pages.page(&key)?;
-        page.set(slot(position), child);
-        child = page.hash();
-        pages.keep(key, &page);
-        position = number;
+    leaves: Vec<(u64, Hash)>,
+) -> Result<Option<Hash>, P::Stop> {
+    let mut children = leaves;
+    for level in 0..levels(patients) {
+        let mut above = Vec::new();
+        for siblings in children.chunk_by(|a, b| a.0 / WIDTH == b.0 / WIDTH) {
+            let number = siblings[0].0 / WIDTH;
+            let key = keys::heads(level, number);
+            let mut page = pages.page(&key)?;
+            for (position, child) in siblings {
+                page.set(slot(*position), *child);
+            }
+            above.push((number, page.hash()));
+            pages.keep(key, &page);
+        }
+        children = above;
     }
-    Ok(child)
+    Ok(children.first().map(|(_, top)| *top))
 }
 
 /// Puts the old topmost page under a new one, when the tree has grown to `patients` leaves.
@@ -201,8 +206,8 @@ mod tests {
                 raise(&mut store, patients + 1).unwrap();
             }
             patients += 1;
-            top =
-                set(&mut store, patients, index, leaf(patient(index), index, Hash::ZERO)).unwrap();
+            let leaf = leaf(patient(index), index, Hash::ZERO);
+            top = set(&mut store, patients, vec![(index, leaf)]).unwrap().unwrap();
         }
         let root = root(patients, top);
         for index in 0..300 {
@@ -211,5 +216,20 @@ mod tests {
             assert_ne!(proof.root(patient(index), index + 1, Hash::ZERO), Some(root));
             assert_ne!(proof.root(patient(index + 1), index, Hash::ZERO), Some(root));
         }
+    }
+
+    #[test]
+    fn leaves_that_are_set_together_lead_to_the_same_root() {
+        let patients = 700;
+        let leaf = |index| (index, leaf(patient(index), 1, Hash::ZERO));
+        let changed: Vec<_> = [0, 1, 15, 16, 255, 256, 699].map(leaf).to_vec();
+        let (mut one_by_one, mut together) = (Store::default(), Store::default());
+        let mut last = None;
+        for leaf in &changed {
+            last = set(&mut one_by_one, patients, vec![*leaf]).unwrap();
+        }
+        assert_eq!(set(&mut together, patients, changed).unwrap(), last);
+        assert_eq!(together.0, one_by_one.0);
+        assert_eq!(set(&mut together, patients, Vec::new()).unwrap(), None);
     }
 }

@@ -356,12 +356,7 @@ fn build_leaves_out_what_execute_refuses() {
     let executed = network.try_execute(&good).unwrap();
     let mut loaded = Loaded::default();
     let built = loop {
-        match build(
-            &loaded,
-            network.tip(),
-            Timestamp(network.tip().time.0 + 10),
-            candidates.clone(),
-        ) {
+        match build(&loaded, network.tip(), Timestamp(network.tip().time.0 + 10), &candidates) {
             Err(Stop::Needs(needs)) => {
                 for key in needs {
                     loaded.add(key, network.bytes(&key));

@@ -17,6 +17,7 @@ mod secrets;
 mod serve;
 mod settings;
 mod setup;
+mod status;
 mod unlock;
 mod verify;
 
@@ -47,6 +48,7 @@ enum Command {
     Genesis(genesis::Args),
     Init(init::Args),
     Lake(lake::Args),
+    Ledger(status::Args),
     Log(log::Args),
     Node(serve::Args),
     Record(record::Args),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Genesis(args) => genesis::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Lake(args) => lake::run(&args),
+        Command::Ledger(args) => status::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Node(args) => {
             log();

@@ -1,5 +1,7 @@
-//! What the API counts: requests and how long they took, by route template. Never an id.
+//! What a node counts beside its engine: requests and how long they took, by route template, and how
+//! the ledger is doing. Never an id of a person.
 
+use aegle_centre::Attendance;
 use axum::http::Method;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +23,21 @@ pub(crate) struct Metrics {
     requests: Family<Request, Counter>,
     durations: Family<Route, Histogram>,
     in_flight: Gauge,
+    waiting: Gauge,
+    votes: Gauge,
+    members: Members,
+}
+
+/// What each member did for the last blocks, by its code.
+#[derive(Default)]
+struct Members {
+    signed: Family<Member, Gauge>,
+    missed: Family<Member, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Member {
+    centre: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,18 +55,38 @@ struct Request {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("aegle_api");
+        let mut registry = Registry::with_prefix("aegle");
         let requests = Family::<Request, Counter>::default();
         // 1 ms to 16 s.
         let durations = Family::<Route, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.001, 2.0, 15))
         });
         let in_flight = Gauge::default();
-        registry.register("requests", "Requests answered", requests.clone());
+        let api = registry.sub_registry_with_prefix("api");
+        api.register("requests", "Requests answered", requests.clone());
         let help = "How long requests took";
-        registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
-        registry.register("in_flight", "Requests being worked on", in_flight.clone());
-        Self { registry, requests, durations, in_flight }
+        api.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
+        api.register("in_flight", "Requests being worked on", in_flight.clone());
+        let ledger = registry.sub_registry_with_prefix("ledger");
+        let (waiting, votes, members) = (Gauge::default(), Gauge::default(), Members::default());
+        ledger.register("waiting", "Transactions that wait for a block", waiting.clone());
+        ledger.register("votes", "1 when this node votes, 0 when it only follows", votes.clone());
+        let help = "Of how many of the last 64 blocks the certificate holds the member's vote";
+        ledger.register("member_signed", help, members.signed.clone());
+        let help = "How often the member did not propose in its turn, before the last 64 blocks";
+        ledger.register("member_missed", help, members.missed.clone());
+        Self { registry, requests, durations, in_flight, waiting, votes, members }
+    }
+
+    /// How the ledger is doing now.
+    pub(crate) fn ledger(&self, waiting: usize, votes: bool, members: Vec<Attendance>) {
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.votes.set(votes.into());
+        for Attendance { centre, signed, missed } in members {
+            let member = Member { centre: centre.to_string() };
+            self.members.signed.get_or_create(&member).set(signed.into());
+            self.members.missed.get_or_create(&member).set(missed.into());
+        }
     }
 
     /// A request was answered.
@@ -84,6 +121,8 @@ mod tests {
     fn two_sources_make_one_text() {
         let metrics = Metrics::new();
         metrics.answered("GET", "/api/v1/rules/{id}", 404, Duration::from_millis(3));
+        let centre = aegle_model::Name::new("ZMC").unwrap();
+        metrics.ledger(5, true, vec![Attendance { centre, signed: 60, missed: 3 }]);
         let text = metrics.text("# TYPE height gauge\nheight 7\n# EOF\n", 2);
         assert_eq!(text.matches("# EOF").count(), 1);
         assert!(text.starts_with("# TYPE height gauge\nheight 7\n"));
@@ -91,6 +130,8 @@ mod tests {
         let line = "aegle_api_requests_total{method=\"GET\",route=\"/api/v1/rules/{id}\",status=\"404\"} 1\n";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("aegle_api_request_duration_seconds_bucket"), "{text}");
+        assert!(text.contains("aegle_ledger_waiting 5\n"), "{text}");
+        assert!(text.contains("aegle_ledger_member_missed{centre=\"ZMC\"} 3\n"), "{text}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::border::{self, blocking};
 use crate::problem::{Answer, Problem};
 use crate::signed::Signed;
 use crate::{App, metrics};
-use aegle_centre::{Centre, now};
+use aegle_centre::{Attendance, Centre, now};
 use aegle_ledger::Certificate;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -35,6 +35,29 @@ pub(crate) struct LedgerStatus {
     votes: bool,
     /// Whether the engine runs.
     running: bool,
+    /// Of how many of the last blocks `members` tells.
+    blocks: u32,
+    /// Who took part in them.
+    members: Vec<Member>,
+}
+
+/// What one member did for the last blocks.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Member {
+    /// The centre's code.
+    centre: String,
+    /// For how many blocks its vote is among those that made the block final. No more votes are
+    /// kept than are needed, so that a healthy member lacks in some.
+    signed: u32,
+    /// How often it was its turn to propose a block and none came of it.
+    missed: u32,
+}
+
+impl From<Attendance> for Member {
+    fn from(member: Attendance) -> Self {
+        let Attendance { centre, signed, missed } = member;
+        Self { centre: centre.to_string(), signed, missed }
+    }
 }
 
 /// Whether this node can serve.
@@ -60,9 +83,13 @@ pub(crate) struct PartReadiness {
     (status = 200, description = "the status", body = LedgerStatus),
     (status = 401, description = "not signed in", body = Problem),
 ))]
-pub(crate) async fn ledger(State(centre): State<Centre>, _: Signed) -> axum::Json<LedgerStatus> {
+pub(crate) async fn ledger(
+    State(centre): State<Centre>,
+    _: Signed,
+) -> Answer<axum::Json<LedgerStatus>> {
     let status = centre.parts().ledger.status();
-    axum::Json(LedgerStatus {
+    let (blocks, members) = centre.attendance().await?;
+    Ok(axum::Json(LedgerStatus {
         network: centre.parts().genesis.network().to_string(),
         height: status.height,
         time: border::time(status.time),
@@ -72,7 +99,9 @@ pub(crate) async fn ledger(State(centre): State<Centre>, _: Signed) -> axum::Jso
         waiting: status.waiting,
         votes: status.votes,
         running: status.running,
-    })
+        blocks,
+        members: members.into_iter().map(Member::from).collect(),
+    }))
 }
 
 /// Whether the process answers.
@@ -107,7 +136,12 @@ pub(crate) async fn readyz(State(centre): State<Centre>) -> Answer<axum::Json<Re
     (status = 200, description = "counters of the consensus engine and of the API", content_type = "application/openmetrics-text", body = String),
 ))]
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
-    let engine = app.centre.parts().ledger.metrics();
+    let ledger = &app.centre.parts().ledger;
+    let status = ledger.status();
+    // Without the engine there is nobody to tell of, and its other counters are wanted all the more.
+    let members = app.centre.attendance().await.map(|(_, members)| members).unwrap_or_default();
+    app.metrics.ledger(status.waiting, status.votes, members);
+    let engine = ledger.metrics();
     let text = app.metrics.text(&engine, app.gate.in_flight());
     ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response()
 }

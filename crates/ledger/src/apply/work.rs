@@ -63,8 +63,16 @@ impl<'a> Work<'a> {
         Ok(self.get(keys::network())?.expect("every state holds its network"))
     }
 
+    /// A patient, and with that what the patient's log needs to grow.
     pub(super) fn patient(&mut self, patient: PatientId) -> Result<Option<PatientRecord>, Halt> {
-        self.get(keys::patient(patient))
+        let record: Option<PatientRecord> = self.get(keys::patient(patient))?;
+        if let Some(record) = &record
+            && !self.touched.contains(&patient)
+        {
+            let patients = self.network()?.patients;
+            self.want(keys::head_path(record.index, patients));
+        }
+        Ok(record)
     }
 
     /// Appends the entry to the chain of the patient it concerns. Rejected transactions change
@@ -115,13 +123,13 @@ impl<'a> Work<'a> {
     /// Brings the tree of heads up to the block's entries.
     pub(super) fn update_heads(&mut self) -> Result<NetworkRecord, Halt> {
         let mut network = self.network()?;
-        let mut top = None;
+        let mut leaves = Vec::with_capacity(self.touched.len());
         for patient in std::mem::take(&mut self.touched) {
             let record = self.patient(patient)?.expect("a touched patient is enrolled");
-            let leaf = heads::leaf(patient, record.entries, record.head);
-            top = Some(heads::set(self, network.patients, record.index, leaf)?);
+            leaves.push((record.index, heads::leaf(patient, record.entries, record.head)));
         }
-        if let Some(top) = top {
+        leaves.sort_unstable();
+        if let Some(top) = heads::set(self, network.patients, leaves)? {
             network.heads = heads::root(network.patients, top);
             self.put(keys::network(), &network);
         }
