@@ -4,8 +4,8 @@ use crate::submit::now;
 use crate::{Caller, Centre, Error, Vocabularies, seal};
 use aegle_access::{Effect, Explanation, Purpose, Purposes, Rule, explain};
 use aegle_ledger::{
-    Body, Grant, NetworkRecord, OpenedRequest, OpenedRule, PatientRecord, Revoke, RulePage,
-    RuleRecord, SEALED_BYTES_MAX, ScopedTag, Wish, keys, rule_id,
+    Body, Grant, NetworkRecord, OpenedRequest, OpenedRule, PatientRecord, Record, Returns, Revoke,
+    RulePage, RuleRecord, SEALED_BYTES_MAX, ScopedTag, Wish, change_id, keys, rule_id,
 };
 use aegle_model::{
     Cell, CentreId, Grantee, PatientId, RecordKey, RequestId, Requester, RuleId, TagName,
@@ -73,7 +73,7 @@ impl Centre {
             return Err(Error::invalid("scope", "too many tags for one rule; make several"));
         }
         let receipt = self.commit(Body::Grant(Grant { patient, rule, sealed })).await?;
-        Ok(rule_id(&receipt.transaction.id()))
+        Ok(rule_id(&change_id(patient, receipt.transaction.nonce())))
     }
 
     /// Takes a rule of the calling patient out of force.
@@ -201,9 +201,14 @@ impl Centre {
     async fn book(&self, patient: PatientId) -> Result<Book, Error> {
         let key = self.key_of(patient).await?;
         let record = self.patient(patient).await?.ok_or(Error::NotFound { what: "patient" })?;
-        let pages: Vec<_> = (0..record.pages).map(|page| keys::rules(patient, page)).collect();
-        let pages: Vec<Option<RulePage>> = self.records(&pages).await?;
-        let rules = pages.into_iter().flatten().flat_map(|page| page.0).collect();
+        let wanted: Vec<_> = record.rule_keys(patient).collect();
+        let snapshot = self.parts().ledger.read(&wanted).await?;
+        let mut values = snapshot.values.into_iter();
+        let returns = values.next().flatten().and_then(|bytes| Returns::read(&bytes));
+        let counted = returns.unwrap_or_default().counted(snapshot.header.height);
+        let pages = values.flatten().filter_map(|bytes| RulePage::read(&bytes));
+        let standing = pages.flat_map(|page| page.0).filter(|rule| rule.stands(&counted));
+        let rules = standing.map(|kept| (kept.id, kept.rule)).collect();
         Ok(Book { key, record, rules })
     }
 
