@@ -1,5 +1,5 @@
 //! The use cases of a centre, a page each: read a record, guard a decision, hand out a part,
-//! grant, revoke, preview, enrol, link, read the log.
+//! grant, revoke, preview, return to earlier rules, enrol, link, read the log.
 //!
 //! Invariants: every read goes through the ledger first ([`Centre::read_record`] →
 //! [`Centre::guard`] → [`Centre::hand_out`]); each data centre checks the receipt itself; what a
@@ -7,12 +7,15 @@
 //! JSON, HTTP routes; who signed in (the caller says so).
 
 mod attendance;
+mod book;
 mod caller;
 mod catalogue;
+mod change;
 mod enrol;
 mod error;
 mod guard;
 mod hand_out;
+mod history;
 pub mod keybox;
 mod lineage;
 mod link;
@@ -28,15 +31,18 @@ mod submit;
 mod tls;
 
 pub use attendance::Attendance;
+pub use book::At;
 pub use caller::Caller;
 pub use catalogue::Vocabularies;
+pub use change::Progress;
 pub use enrol::NewLogin;
 pub use error::{Error, chain};
+pub use history::{Changed, Fate, RestorePreview, RuleChange};
 pub use link::{Offer, OfferMessage};
 pub use log::{LogPage, LogView, Seen};
 pub use peers::{PeerAddress, PeerError, Peers};
 pub use read::{Answer, AnswerPart, Ask, Whose};
-pub use rules::{GrantedRule, PreviewCell, PreviewPart, RuleDraft};
+pub use rules::{GrantedRule, PreviewCell, PreviewPart, RuleDraft, Standing};
 pub use store::{Store, StoreError};
 pub use submit::now;
 pub use tls::{Certificate, TlsError, pin};
@@ -57,6 +63,7 @@ struct Inner {
     parts: Parts,
     known: catalogue::Known,
     anchors: proof::Anchors,
+    under_way: change::UnderWay,
     /// Held while a patient is tied to this centre: one at a time.
     admitting: tokio::sync::Mutex<()>,
 }
@@ -88,6 +95,7 @@ impl Centre {
             parts,
             known: catalogue::Known::default(),
             anchors: proof::Anchors::default(),
+            under_way: change::UnderWay::default(),
             admitting: tokio::sync::Mutex::default(),
         }))
     }

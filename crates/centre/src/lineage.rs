@@ -1,13 +1,8 @@
 //! Lineage: what became of every part reaches the ledger, also across a crash.
 
-use crate::submit::Settled;
 use crate::{Centre, Error, chain};
 use aegle_ledger::{Body, Deliver, Missing, PartDelivery, Transaction};
 use aegle_model::Canonical;
-use std::time::Duration;
-
-/// How long until a report is brought to the ledger again.
-const AGAIN: Duration = Duration::from_secs(2);
 
 impl Centre {
     /// Keeps the report in the outbox and brings it to the ledger in the background.
@@ -18,9 +13,10 @@ impl Centre {
         Ok(())
     }
 
-    /// Takes up what an earlier run of this node left: the outbox, and parts that a crash
-    /// interrupted between the lake and the requester.
+    /// Takes up what an earlier run of this node left: the outbox, changes of rules, and parts that a
+    /// crash interrupted between the lake and the requester.
     pub async fn resume(&self) -> Result<(), Error> {
+        self.resume_changes()?;
         for bytes in self.parts().store.outbox()? {
             match Transaction::from_bytes(&bytes) {
                 Ok(transaction) => self.carry(transaction),
@@ -39,30 +35,19 @@ impl Centre {
     fn carry(&self, transaction: Transaction) {
         let centre = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = centre.bring(transaction).await {
+            if let Err(error) = centre.deliver(transaction).await {
                 let error = chain(&error);
                 tracing::error!(error, "A report of the outbox waits for the next start");
             }
         });
     }
 
-    /// Tries until the transaction is final; one that expired is signed again.
-    async fn bring(&self, mut transaction: Transaction) -> Result<(), Error> {
+    async fn deliver(&self, transaction: Transaction) -> Result<(), Error> {
         let store = &self.parts().store;
-        loop {
-            match self.settle(transaction.clone()).await {
-                Ok(Settled::Final) => return Ok(store.drop_outbox(&transaction.id())?),
-                Ok(Settled::Expired) => {
-                    let anew = self.sign(transaction.body().clone());
-                    let ids = (&transaction.id(), &anew.id());
-                    store.replace_outbox(ids, &anew.to_bytes())?;
-                    transaction = anew;
-                }
-                Err(Error::Unavailable { .. } | Error::Unconfirmed) => {
-                    tokio::time::sleep(AGAIN).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let replace = |old: &Transaction, new: &Transaction| {
+            store.replace_outbox((&old.id(), &new.id()), &new.to_bytes())
+        };
+        let (id, _) = self.bring(transaction, replace).await?;
+        Ok(store.drop_outbox(&id)?)
     }
 }

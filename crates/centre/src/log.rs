@@ -4,7 +4,7 @@ use crate::{Caller, Centre, Error, seal};
 use aegle_access::Purpose;
 use aegle_ledger::{
     Body, HeadProof, LogEntry, NetworkRecord, OpenedRequest, OpenedRule, Outcome, PartDelivery,
-    PatientLog, PatientRecord, Position, Record, TxId, keys,
+    PatientLog, PatientRecord, Position, Record, TxId, change_id, keys, rule_id,
 };
 use aegle_model::{CentreId, PatientId, RecordKey, RequestId, RuleId, Timestamp};
 
@@ -58,6 +58,11 @@ pub enum Seen {
     Revoked {
         /// The rule's id.
         rule: RuleId,
+    },
+    /// Earlier rules came back into force.
+    Restored {
+        /// The height whose rules they are.
+        to: u64,
     },
     /// The record was asked for.
     Asked {
@@ -188,10 +193,11 @@ fn view(number: u64, entry: &LogEntry, key: &RecordKey) -> LogView {
         Body::Enrol(_) => Seen::Enrolled,
         Body::Link(link) => Seen::Linked { speaks: link.speaks },
         Body::Grant(grant) => {
-            let rule = aegle_ledger::rule_id(&entry.transaction.id());
+            let rule = rule_id(&change_id(grant.patient, entry.transaction.nonce()));
             Seen::Granted { rule, opened: seal::open(key, &grant.sealed).map(Box::new) }
         }
         Body::Revoke(revoke) => Seen::Revoked { rule: revoke.rule },
+        Body::Restore(restore) => Seen::Restored { to: restore.height },
         Body::Disclose(disclose) => Seen::Asked {
             request: disclose.request,
             emergency: disclose.question.purpose == Purpose::Emergency,

@@ -1,11 +1,13 @@
 //! Rules: granting, revoking, listing, and seeing what a rule would do before it is made.
 
+use crate::book::{At, Book};
+use crate::change::{Kept, Progress, nonce};
 use crate::submit::now;
 use crate::{Caller, Centre, Error, Vocabularies, seal};
 use aegle_access::{Effect, Explanation, Purpose, Purposes, Rule, explain};
 use aegle_ledger::{
-    Body, Grant, NetworkRecord, OpenedRequest, OpenedRule, PatientRecord, Revoke, RulePage,
-    RuleRecord, SEALED_BYTES_MAX, ScopedTag, Wish, keys, rule_id,
+    Body, Grant, NetworkRecord, OpenedRequest, OpenedRule, PatientRecord, Rejection, Revoke,
+    RuleRecord, SEALED_BYTES_MAX, ScopedTag, Wish, change_id, keys, rule_id,
 };
 use aegle_model::{
     Cell, CentreId, Grantee, PatientId, RecordKey, RequestId, Requester, RuleId, TagName,
@@ -27,13 +29,28 @@ pub struct RuleDraft {
     pub purposes: Purposes,
 }
 
-/// A rule that is in the ledger.
+/// A rule that is in the ledger, or waits to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantedRule {
     /// Its id.
     pub id: RuleId,
     /// The rule; none when it cannot be read here.
     pub rule: Option<OpenedRule>,
+    /// Whether it is in force.
+    pub standing: Standing,
+}
+
+/// Whether a rule is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// At every centre.
+    InForce,
+    /// Not yet: the grant waits at this centre for the ledger.
+    Waiting,
+    /// Still, but a revocation waits at this centre for the ledger.
+    Revoking,
+    /// Never was: the ledger refused it after the patient had been told to wait.
+    Refused(Rejection),
 }
 
 /// What a requester could see of one centre.
@@ -54,16 +71,15 @@ pub struct PreviewCell {
     pub why: Explanation<Option<RuleId>>,
 }
 
-/// The key and rules of one patient.
-struct Book {
-    key: RecordKey,
-    record: PatientRecord,
-    rules: Vec<(RuleId, Rule)>,
-}
-
 impl Centre {
-    /// Puts a rule of the calling patient into force.
-    pub async fn grant(&self, caller: &Caller, draft: RuleDraft) -> Result<RuleId, Error> {
+    /// Puts a rule of the calling patient into force. `name` is the caller's own for this change: the
+    /// same name again makes no second rule.
+    pub async fn grant(
+        &self,
+        caller: &Caller,
+        draft: RuleDraft,
+        name: Option<&str>,
+    ) -> Result<(RuleId, Progress), Error> {
         let patient = caller.patient()?;
         let key = self.key_of(patient).await?;
         let opened = self.open_draft(draft, &self.vocabularies().await?)?;
@@ -72,29 +88,59 @@ impl Centre {
         if sealed.len() > SEALED_BYTES_MAX {
             return Err(Error::invalid("scope", "too many tags for one rule; make several"));
         }
-        let receipt = self.commit(Body::Grant(Grant { patient, rule, sealed })).await?;
-        Ok(rule_id(&receipt.transaction.id()))
+        let change = (patient, nonce(name));
+        let progress = self.change(change, Body::Grant(Grant { patient, rule, sealed })).await?;
+        Ok((rule_id(&change_id(patient, change.1)), progress))
     }
 
-    /// Takes a rule of the calling patient out of force.
-    pub async fn revoke(&self, caller: &Caller, rule: RuleId) -> Result<(), Error> {
+    /// Takes a rule of the calling patient out of force. One that is out of force already stays so.
+    pub async fn revoke(
+        &self,
+        caller: &Caller,
+        rule: RuleId,
+        name: Option<&str>,
+    ) -> Result<Progress, Error> {
         let patient = caller.patient()?;
-        self.commit(Body::Revoke(Revoke { patient, rule })).await.map(|_| ())
+        let kept = self.kept_changes(patient)?;
+        let waiting = |kept: &&Kept| kept.refused.is_none();
+        let revoking = kept.iter().filter(waiting).find(|kept| revokes(kept, rule));
+        let change = match (name, revoking) {
+            (None, Some(kept)) => kept.transaction.nonce(),
+            _ => nonce(name),
+        };
+        let granting = kept.iter().filter(waiting).any(|kept| grants(kept, rule));
+        if revoking.is_none() && !granting && !self.stands(patient, rule).await? {
+            return Ok(Progress::Made);
+        }
+        self.change((patient, change), Body::Revoke(Revoke { patient, rule })).await
     }
 
-    /// The calling patient's rules.
-    pub async fn rules(&self, caller: &Caller) -> Result<Vec<GrantedRule>, Error> {
-        let book = self.book(caller.patient()?).await?;
-        let keys: Vec<_> = book.rules.iter().map(|(id, _)| keys::rule(*id)).collect();
-        let mut records: Vec<Option<RuleRecord>> = Vec::with_capacity(keys.len());
-        for some in keys.chunks(aegle_consensus::KEYS_MAX) {
-            records.extend(self.records(some).await?);
+    /// Whether a rule of the patient stands; an error when there never was one.
+    async fn stands(&self, patient: PatientId, rule: RuleId) -> Result<bool, Error> {
+        let record: Option<RuleRecord> = self.record(keys::rule(rule)).await?;
+        if record.is_none_or(|record| record.patient != patient) {
+            return Err(Error::NotFound { what: "rule" });
         }
-        let rules = book.rules.iter().zip(records);
-        let read = |sealed: RuleRecord| seal::open(&book.key, &sealed.sealed);
-        Ok(rules
-            .map(|((id, _), record)| GrantedRule { id: *id, rule: record.and_then(read) })
-            .collect())
+        Ok(self.book(patient).await?.now().iter().any(|kept| kept.id == rule))
+    }
+
+    /// The calling patient's rules, oldest first: those of an earlier moment, or those of now with
+    /// what waits here to change them.
+    pub async fn rules(&self, caller: &Caller, at: Option<At>) -> Result<Vec<GrantedRule>, Error> {
+        let patient = caller.patient()?;
+        // What waits is read first: what is made in between shows twice rather than not at all.
+        let kept = if at.is_none() { self.kept_changes(patient)? } else { Vec::new() };
+        let book = self.book(patient).await?;
+        let height = at.map_or(Ok(book.tip.0), |at| book.height(at))?;
+        let ids: Vec<_> = book.standing(height).into_iter().map(|rule| rule.id).collect();
+        let opened = self.opened(&book.key, &ids).await?;
+        let standing = ids.into_iter().zip(opened).map(|(id, rule)| {
+            let going = kept.iter().any(|kept| kept.refused.is_none() && revokes(kept, id));
+            let standing = if going { Standing::Revoking } else { Standing::InForce };
+            GrantedRule { id, rule, standing }
+        });
+        let coming = kept.iter().filter_map(|kept| coming(kept, &book));
+        Ok(standing.chain(coming).collect())
     }
 
     /// What `requester` could see now, with `extra` added if given.
@@ -113,7 +159,7 @@ impl Centre {
             }
             None => None,
         };
-        let known = book.rules.iter().map(|(id, rule)| (Some(*id), rule));
+        let known = book.now().into_iter().map(|kept| (Some(kept.id), &kept.rule));
         let rules: Vec<_> = known.chain(extra.iter().map(|rule| (None, rule))).collect();
         let opened = self.everything(patient, (requester, purpose), &book.record, &vocabularies);
         self.explained(&opened, &book.key, &rules, &vocabularies).await
@@ -197,17 +243,22 @@ impl Centre {
         let RuleDraft { effect, grantee, window, purposes, .. } = draft;
         Ok(OpenedRule { effect, grantee, scope, window, purposes })
     }
+}
 
-    async fn book(&self, patient: PatientId) -> Result<Book, Error> {
-        let key = self.key_of(patient).await?;
-        let record = self.patient(patient).await?.ok_or(Error::NotFound { what: "patient" })?;
-        let pages: Vec<_> = (0..record.pages).map(|page| keys::rules(patient, page)).collect();
-        let pages: Vec<Option<RulePage>> = self.records(&pages).await?;
-        let rules = pages.into_iter().flatten().flat_map(|page| page.0).collect();
-        Ok(Book { key, record, rules })
-    }
+fn grants(kept: &Kept, rule: RuleId) -> bool {
+    let granted = kept.transaction.change_id().as_ref().map(rule_id);
+    matches!(kept.transaction.body(), Body::Grant(_)) && granted == Some(rule)
+}
 
-    pub(crate) async fn key_of(&self, patient: PatientId) -> Result<RecordKey, Error> {
-        self.record_key(patient).await?.ok_or(Error::NotFound { what: "patient at this centre" })
-    }
+fn revokes(kept: &Kept, rule: RuleId) -> bool {
+    matches!(kept.transaction.body(), Body::Revoke(revoke) if revoke.rule == rule)
+}
+
+/// A rule whose grant is kept here, unless the ledger has it meanwhile.
+fn coming(kept: &Kept, book: &Book) -> Option<GrantedRule> {
+    let Body::Grant(grant) = kept.transaction.body() else { return None };
+    let id = rule_id(&kept.transaction.change_id()?);
+    let made = book.rules.iter().any(|rule| rule.id == id);
+    let standing = kept.refused.map_or(Standing::Waiting, Standing::Refused);
+    (!made).then(|| GrantedRule { id, rule: seal::open(&book.key, &grant.sealed), standing })
 }

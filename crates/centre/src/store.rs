@@ -3,7 +3,7 @@
 
 use aegle_ledger::TxId;
 use aegle_model::{CentreId, PatientId, RequestId, Timestamp};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::{io, iter, thread};
@@ -39,9 +39,28 @@ pub struct Store {
 
 /// A transaction that waits to be kept, and who waits for it.
 struct Outgoing {
-    id: TxId,
+    what: What,
     bytes: Vec<u8>,
     kept: oneshot::Sender<Result<(), Arc<rusqlite::Error>>>,
+}
+
+/// What goes out.
+enum What {
+    /// Any transaction.
+    Transaction(TxId),
+    /// A change of a patient's rules.
+    Change(ChangeKey, Timestamp),
+}
+
+/// What names a change of rules here: the patient and the transaction's nonce.
+pub(crate) type ChangeKey = (PatientId, u64);
+
+/// A change of rules that the ledger does not have yet, or refused.
+pub(crate) struct KeptChange {
+    /// The signed transaction.
+    pub(crate) transaction: Vec<u8>,
+    /// The outcome, if it was refused.
+    pub(crate) refused: Option<Vec<u8>>,
 }
 
 /// Two ways to the same file. Only what is durable waits for the disk, and takes along whatever was
@@ -68,6 +87,11 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS outbox (
         id BLOB PRIMARY KEY, body BLOB NOT NULL
     ) WITHOUT ROWID, STRICT;
+    CREATE TABLE IF NOT EXISTS change (
+        number INTEGER PRIMARY KEY, patient BLOB NOT NULL, nonce INTEGER NOT NULL,
+        body BLOB NOT NULL, at INTEGER NOT NULL, refused BLOB,
+        UNIQUE (patient, nonce)
+    ) STRICT;
 ";
 
 /// The most open offers through one centre; more are refused.
@@ -178,9 +202,24 @@ impl Store {
     /// Keeps a signed transaction until it is final. Waits until it is on disk, with whatever else
     /// waits: one flush is for all.
     pub(crate) async fn put_outbox(&self, id: TxId, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.put(What::Transaction(id), bytes).await
+    }
+
+    /// Keeps a change of rules, in the order of changes, unless one of this name is kept already.
+    /// Waits until it is on disk.
+    pub(crate) async fn put_change(
+        &self,
+        change: ChangeKey,
+        bytes: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.put(What::Change(change, now), bytes).await
+    }
+
+    async fn put(&self, what: What, bytes: Vec<u8>) -> Result<(), StoreError> {
         let (kept, is_kept) = oneshot::channel();
         let gone = Cause::Thread(None);
-        if self.outgoing.send(Outgoing { id, bytes, kept }).is_err() {
+        if self.outgoing.send(Outgoing { what, bytes, kept }).is_err() {
             return Err(gone.into());
         }
         is_kept.await.map_err(|_| gone)?.map_err(Cause::Shared)?;
@@ -218,6 +257,76 @@ impl Store {
         let rows = select.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+
+    /// A change of rules that is kept.
+    pub(crate) fn change(
+        &self,
+        (patient, nonce): ChangeKey,
+    ) -> Result<Option<KeptChange>, StoreError> {
+        let connections = self.connections();
+        let sql = "SELECT body, refused FROM change WHERE patient = ?1 AND nonce = ?2";
+        let mut select = connections.durable.prepare_cached(sql)?;
+        let kept = select.query_row(params![patient.as_bytes(), signed(nonce)], KeptChange::read);
+        Ok(kept.optional()?)
+    }
+
+    /// A patient's changes that are kept, oldest first.
+    pub(crate) fn changes(&self, patient: PatientId) -> Result<Vec<KeptChange>, StoreError> {
+        let connections = self.connections();
+        let sql = "SELECT body, refused FROM change WHERE patient = ?1 ORDER BY number";
+        let mut select = connections.durable.prepare_cached(sql)?;
+        let kept = select.query_map([patient.as_bytes()], KeptChange::read)?;
+        Ok(kept.collect::<Result<_, _>>()?)
+    }
+
+    /// The patients with changes that wait, and forgets what was refused before `past`.
+    pub(crate) fn waiting(&self, past: Timestamp) -> Result<Vec<PatientId>, StoreError> {
+        let connections = self.connections();
+        let sql = "DELETE FROM change WHERE refused IS NOT NULL AND at < ?1";
+        connections.relaxed.execute(sql, [signed(past.0)])?;
+        let sql = "SELECT DISTINCT patient FROM change WHERE refused IS NULL";
+        let mut select = connections.durable.prepare_cached(sql)?;
+        let patients = select.query_map([], |row| Ok(PatientId::from_array(row.get(0)?)))?;
+        Ok(patients.collect::<Result<_, _>>()?)
+    }
+
+    /// A change expired and was signed again.
+    pub(crate) fn replace_change(
+        &self,
+        (patient, nonce): ChangeKey,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE change SET body = ?3 WHERE patient = ?1 AND nonce = ?2";
+        let connections = self.connections();
+        connections.durable.execute(sql, params![patient.as_bytes(), signed(nonce), bytes])?;
+        Ok(())
+    }
+
+    /// The ledger refused a change; that is kept until the patient has heard of it.
+    pub(crate) fn refuse_change(
+        &self,
+        (patient, nonce): ChangeKey,
+        outcome: &[u8],
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE change SET refused = ?3 WHERE patient = ?1 AND nonce = ?2";
+        let connections = self.connections();
+        connections.durable.execute(sql, params![patient.as_bytes(), signed(nonce), outcome])?;
+        Ok(())
+    }
+
+    /// The ledger has a change, or the patient has heard that it was refused.
+    pub(crate) fn drop_change(&self, (patient, nonce): ChangeKey) -> Result<(), StoreError> {
+        let sql = "DELETE FROM change WHERE patient = ?1 AND nonce = ?2";
+        let connections = self.connections();
+        connections.relaxed.execute(sql, params![patient.as_bytes(), signed(nonce)])?;
+        Ok(())
+    }
+}
+
+impl KeptChange {
+    fn read(row: &rusqlite::Row<'_>) -> Result<Self, rusqlite::Error> {
+        Ok(Self { transaction: row.get(0)?, refused: row.get(1)? })
+    }
 }
 
 /// Writes what is to go out, until the store is dropped.
@@ -234,12 +343,24 @@ fn keep(connections: &Mutex<Connections>, waiting: &mpsc::Receiver<Outgoing>) {
 
 fn insert(durable: &mut Connection, batch: &[Outgoing]) -> Result<(), rusqlite::Error> {
     let transaction = durable.transaction()?;
-    for Outgoing { id, bytes, .. } in batch {
-        let mut insert =
-            transaction.prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?;
-        insert.execute(params![id.as_bytes(), bytes])?;
+    for Outgoing { what, bytes, .. } in batch {
+        match what {
+            What::Transaction(id) => transaction
+                .prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?
+                .execute(params![id.as_bytes(), bytes])?,
+            What::Change((patient, nonce), now) => transaction
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO change (patient, nonce, body, at) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![patient.as_bytes(), signed(*nonce), bytes, signed(now.0)])?,
+        };
     }
     transaction.commit()
+}
+
+/// `SQLite` knows signed integers only; the bits are the same.
+fn signed(number: u64) -> i64 {
+    number.cast_signed()
 }
 
 fn lock(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
@@ -311,6 +432,32 @@ mod tests {
         let kept = ids.map(|id| store.put_outbox(id, id.as_bytes().to_vec()));
         join_all(kept).await.into_iter().for_each(|kept| kept.unwrap());
         assert_eq!(store.outbox().unwrap().len(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_change_is_kept_once_and_in_order_until_it_is_settled() {
+        let (folder, store) = store();
+        let key = |nonce| (patient(1), nonce);
+        for (nonce, bytes) in [(9, b"a"), (u64::MAX, b"b"), (9, b"c")] {
+            store.put_change(key(nonce), bytes.to_vec(), Timestamp(5)).await.unwrap();
+        }
+        store.put_change((patient(2), 9), b"d".to_vec(), Timestamp(5)).await.unwrap();
+        drop(store);
+        let store = Store::open(&folder.path().join("centre.db")).unwrap();
+        let kept = || -> Vec<_> {
+            store.changes(patient(1)).unwrap().into_iter().map(|kept| kept.transaction).collect()
+        };
+        assert_eq!(kept(), [b"a", b"b"]);
+        store.replace_change(key(9), b"e").unwrap();
+        assert_eq!(kept(), [b"e", b"b"]);
+        store.refuse_change(key(9), b"no").unwrap();
+        assert_eq!(store.change(key(9)).unwrap().unwrap().refused.unwrap(), b"no");
+        store.drop_change(key(u64::MAX)).unwrap();
+        assert!(store.change(key(u64::MAX)).unwrap().is_none());
+        assert_eq!(store.waiting(Timestamp(5)).unwrap(), [patient(2)]);
+        assert_eq!(kept(), [b"e"]);
+        store.waiting(Timestamp(6)).unwrap();
+        assert!(kept().is_empty());
     }
 
     #[tokio::test]

@@ -1,9 +1,10 @@
 //! Bringing transactions to the ledger, and reading its state.
 
-use crate::{Centre, Error};
+use crate::{Centre, Error, StoreError};
 use aegle_consensus::{ReceiptError, SubmitError};
 use aegle_ledger::{
-    Body, Draft, Key, Outcome, PatientRecord, Receipt, Record, Transaction, TxId, keys,
+    Body, Certificate, Draft, Key, Outcome, PatientRecord, Position, Receipt, Record, Transaction,
+    TxId, keys,
 };
 use aegle_model::{Handle, PatientId, Timestamp};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,15 +12,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How many blocks a transaction may wait.
 const LIFETIME: u64 = 5_000;
 /// How long a caller waits for a transaction to become final.
-const FINAL_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const FINAL_WITHIN: Duration = Duration::from_secs(10);
+/// How long until a transaction is brought to the ledger again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 impl Centre {
     /// A signed transaction of this centre.
     pub(crate) fn sign(&self, body: Body) -> Transaction {
+        self.sign_with(u64::from_le_bytes(random()), body)
+    }
+
+    /// A signed transaction of this centre with a nonce.
+    pub(crate) fn sign_with(&self, nonce: u64, body: Body) -> Transaction {
         let parts = self.parts();
         let author = (self.id(), parts.key.public());
         let expires = parts.ledger.status().height + LIFETIME;
-        let nonce = u64::from_le_bytes(random());
         Draft::new(parts.genesis.network(), author, expires, nonce, body).sign(&parts.key)
     }
 
@@ -38,16 +45,39 @@ impl Centre {
         in_time(self.parts().ledger.receipt(id)).await
     }
 
-    /// Submits a signed transaction and waits until it is final, for those who need no receipt.
-    pub(crate) async fn settle(&self, transaction: Transaction) -> Result<Settled, Error> {
-        let id = match self.submit(transaction).await {
-            Err(Error::Expired) => return Ok(Settled::Expired),
-            submitted => submitted?,
-        };
-        match in_time(self.parts().ledger.wait(id)).await {
-            Err(Error::Expired) => Ok(Settled::Expired),
-            settled => settled.map(|_| Settled::Final),
+    /// Tries until the transaction is final, and says where it stands. One that expired is signed
+    /// again; `replace` keeps the new one in the place of the old one first.
+    pub(crate) async fn bring(
+        &self,
+        mut transaction: Transaction,
+        replace: impl Fn(&Transaction, &Transaction) -> Result<(), StoreError>,
+    ) -> Result<(TxId, Position), Error> {
+        loop {
+            match self.settle(transaction.clone()).await {
+                Ok(position) => return Ok((transaction.id(), position)),
+                Err(Error::Expired) => {
+                    let anew = self.sign_with(transaction.nonce(), transaction.body().clone());
+                    replace(&transaction, &anew)?;
+                    transaction = anew;
+                }
+                Err(Error::Unavailable { .. } | Error::Unconfirmed) => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    /// Submits a signed transaction and waits until it is final, for those who need no receipt.
+    async fn settle(&self, transaction: Transaction) -> Result<Position, Error> {
+        let id = self.submit(transaction).await?;
+        in_time(self.parts().ledger.wait(id)).await
+    }
+
+    /// Whether the ledger runs here and is connected to enough nodes to agree.
+    pub fn agrees(&self) -> bool {
+        let status = self.parts().ledger.status();
+        status.running && status.connected + 1 >= Certificate::quorum(status.validators)
     }
 
     async fn submit(&self, transaction: Transaction) -> Result<TxId, Error> {
@@ -89,14 +119,6 @@ impl Centre {
         let Some(patient) = self.record(keys::handle(handle)).await? else { return Ok(None) };
         Ok(self.patient(patient).await?.map(|record| (patient, record)))
     }
-}
-
-/// What became of a transaction.
-pub(crate) enum Settled {
-    /// It stands in the chain.
-    Final,
-    /// It never will.
-    Expired,
 }
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, ReceiptError>>) -> Result<T, Error> {

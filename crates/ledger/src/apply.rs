@@ -6,10 +6,9 @@
 
 mod disclosure;
 mod patient;
+mod restore;
 mod rule;
 mod work;
-
-pub use rule::rule_id;
 
 use crate::outcome::{Outcome, Rejection};
 use crate::state::{self, CentreRecord, Key, Loaded, Position, keys};
@@ -126,14 +125,14 @@ impl Work<'_> {
     /// Applies one transaction and notes where it stands.
     fn run(&mut self, transaction: &Transaction, index: usize) -> Result<Outcome, Halt> {
         let id = transaction.id();
+        self.begin(index);
         self.prefetch(transaction, &id);
         self.admit(transaction, &id)?;
         let outcome = match self.apply(transaction)? {
             Ok(outcome) => outcome,
             Err(rejection) => Outcome::Rejected(rejection),
         };
-        let index = u32::try_from(index).expect("a block has few entries");
-        self.put(keys::transaction(&id), &Position { height: self.height(), index });
+        self.put(keys::transaction(&id), &self.position());
         self.record(transaction, &id, &outcome)?;
         Ok(outcome)
     }
@@ -152,7 +151,8 @@ impl Work<'_> {
             }
             Body::Grant(grant) => self.want([keys::patient(grant.patient)]),
             Body::Revoke(revoke) => {
-                self.want([keys::patient(revoke.patient), keys::rule(revoke.rule)]);
+                let rule = keys::rule(revoke.rule);
+                self.want([keys::patient(revoke.patient), keys::returns(revoke.patient), rule]);
             }
             Body::Disclose(disclose) => {
                 let parts = disclose.question.parts.iter().map(|part| keys::centre(part.centre()));
@@ -163,7 +163,11 @@ impl Work<'_> {
                 ]));
             }
             Body::Deliver(deliver) => self.want([keys::disclosure(deliver.request)]),
+            Body::Restore(restore) => {
+                self.want([keys::patient(restore.patient), keys::returns(restore.patient)]);
+            }
         }
+        self.want(transaction.change_id().iter().map(keys::change));
     }
 
     /// Whether the transaction may stand in this block at all.
@@ -188,10 +192,11 @@ impl Work<'_> {
             Body::Publish(publish) => self.publish(author, publish),
             Body::Enrol(enrol) => self.enrol(author, enrol),
             Body::Link(link) => self.link(author, link),
-            Body::Grant(grant) => self.grant(author, transaction.id(), grant),
-            Body::Revoke(revoke) => self.revoke(author, revoke),
+            Body::Grant(grant) => self.grant(transaction, grant),
+            Body::Revoke(revoke) => self.revoke(transaction, revoke),
             Body::Disclose(disclose) => self.disclose(author, transaction.id(), disclose),
             Body::Deliver(deliver) => self.deliver(author, deliver),
+            Body::Restore(restore) => self.restore(transaction, restore),
         }
     }
 

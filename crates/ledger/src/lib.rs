@@ -17,6 +17,7 @@ mod block;
 mod certificate;
 mod genesis;
 mod heads;
+mod history;
 mod log;
 mod merkle;
 mod opened;
@@ -30,11 +31,12 @@ mod transaction;
 pub mod fixture;
 
 pub use anchor::{Anchor, AnchorError, VerifiedAnchor};
-pub use apply::{Execution, Invalid, LIFETIME_MAX, Stop, build, execute, rule_id};
+pub use apply::{Execution, Invalid, LIFETIME_MAX, Stop, build, execute};
 pub use block::{BLOCK_BYTES_MAX, Block, BlockError, Header};
 pub use certificate::{Certificate, CertificateError};
 pub use genesis::{Centre, Genesis, GenesisError};
 pub use heads::HeadProof;
+pub use history::{Change, Counted, KeptRule, Return, Returns, change_id, rule_id};
 pub use log::{LogEntry, LogError, PatientLog, VerifiedLog};
 pub use merkle::{InclusionProof, merkle_root};
 pub use opened::{BlindError, OpenedRequest, OpenedRule, ScopedTag, Wish};
@@ -47,6 +49,6 @@ pub use state::{
 };
 pub use transaction::{
     Attestation, Body, Deliver, Delivered, Disclose, Draft, Enrol, Grant, Link, Missing,
-    PartDelivery, Publish, Revoke, SEALED_BYTES_MAX, Step, TRANSACTION_BYTES_MAX, Transaction,
-    TransactionError, TxId,
+    PartDelivery, Publish, Restore, Revoke, SEALED_BYTES_MAX, Step, TRANSACTION_BYTES_MAX,
+    Transaction, TransactionError, TxId,
 };

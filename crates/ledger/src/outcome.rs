@@ -43,7 +43,7 @@ pub enum Rejection {
     /// The commitment is not that of the patient's record key.
     #[error("the record key is not the patient's")]
     WrongKey,
-    /// No such live rule of this patient.
+    /// No such rule of this patient is in force.
     #[error("the patient has no such rule")]
     UnknownRule,
     /// Too many rules.
@@ -64,4 +64,13 @@ pub enum Rejection {
     /// No such disclosure, or the author cannot answer for that part, or it was answered.
     #[error("the author cannot report this delivery")]
     BadDelivery,
+    /// A change of rules that was made before.
+    #[error("the change was made before")]
+    Repeated,
+    /// A return to a block that is not past.
+    #[error("the moment to return to is not past")]
+    NotPast,
+    /// Too many returns.
+    #[error("the patient has returned to earlier rules as often as the ledger allows")]
+    TooManyReturns,
 }

@@ -1,10 +1,10 @@
 //! What the ledger remembers: records under 32-byte keys, and the state before the first block.
 
+use crate::history::KeptRule;
 use crate::{Centre, Genesis, Header, TxId, heads, merkle_root};
-use aegle_access::{Policy, Rule};
+use aegle_access::Policy;
 use aegle_model::{
-    CentreId, Handle, Hash, NetworkId, PatientId, PublicKey, RequestId, RuleId, Timestamp,
-    Vocabulary,
+    CentreId, Handle, Hash, NetworkId, PatientId, PublicKey, RequestId, Timestamp, Vocabulary,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ pub struct PatientRecord {
     pub links: Vec<Linked>,
     /// How many pages of rules there are.
     pub pages: u32,
-    /// How many rules are not revoked.
+    /// How many rules were ever granted.
     pub rules: u32,
     /// How many entries concern the patient.
     pub entries: u64,
@@ -104,9 +104,9 @@ impl PatientRecord {
     }
 }
 
-/// Some of a patient's rules.
+/// Some of a patient's rules, in the order in which they were granted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct RulePage(pub Vec<(RuleId, Rule)>);
+pub struct RulePage(pub Vec<KeptRule>);
 
 /// Where a rule stands and how to read it.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -145,8 +145,10 @@ pub enum Fate {
     Known,
 }
 
-/// Where a transaction stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+/// Where a transaction stands. Ordered as the chain is.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize,
+)]
 pub struct Position {
     /// The block.
     pub height: u64,
@@ -167,7 +169,8 @@ impl Record for Vocabulary {}
 
 /// The keys of records.
 pub mod keys {
-    use super::{CentreId, Handle, Hash, Key, PatientId, RequestId, RuleId, heads as tree};
+    use super::{CentreId, Handle, Hash, Key, PatientId, RequestId, heads as tree};
+    use aegle_model::RuleId;
 
     fn key(kind: &str, parts: &[&[u8]]) -> Key {
         *Hash::of(kind, parts).as_bytes()
@@ -201,6 +204,17 @@ pub mod keys {
     /// [`super::RulePage`].
     pub fn rules(patient: PatientId, page: u32) -> Key {
         key("aegle.key.rules", &[patient.as_bytes(), &page.to_le_bytes()])
+    }
+
+    /// The patient's [`Returns`](crate::Returns), once there is one.
+    pub fn returns(patient: PatientId) -> Key {
+        key("aegle.key.returns", &[patient.as_bytes()])
+    }
+
+    /// The [`super::TxId`] of a change of rules with this [`change_id`](crate::change_id); its
+    /// presence keeps the change from being made twice.
+    pub fn change(change: &Hash) -> Key {
+        key("aegle.key.change", &[change.as_bytes()])
     }
 
     /// [`super::RuleRecord`].

@@ -3,6 +3,7 @@
 //! Canonical bytes: the version, the network, author, author's key, expiry height and nonce, the
 //! body, the signature. The id is the hash of everything but the signature.
 
+use crate::history::change_id;
 use crate::opened::OpenedRequest;
 use aegle_access::{Request, Rule};
 use aegle_model::{
@@ -44,7 +45,8 @@ pub struct Draft {
     pub key: PublicKey,
     /// The last height at which it may stand in a block.
     pub expires: u64,
-    /// Makes two otherwise equal transactions different.
+    /// Makes two otherwise equal transactions different. A change of a patient's rules is made once
+    /// per nonce ([`change_id`](crate::change_id)).
     pub nonce: u64,
     /// What is asked for.
     pub body: Body,
@@ -67,6 +69,8 @@ pub enum Body {
     Disclose(Box<Disclose>),
     /// What became of a disclosure.
     Deliver(Deliver),
+    /// A patient returns to earlier rules.
+    Restore(Restore),
 }
 
 /// A new version of the author's catalogue.
@@ -116,6 +120,15 @@ pub struct Revoke {
     pub patient: PatientId,
     /// The rule.
     pub rule: RuleId,
+}
+
+/// From now on the rules that stood after an earlier block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Restore {
+    /// The patient.
+    pub patient: PatientId,
+    /// The block's height.
+    pub height: u64,
 }
 
 /// A request to read a record. Its outcome is the decision and the log entry in one.
@@ -327,6 +340,22 @@ impl Transaction {
     /// The last height at which it may stand in a block.
     pub fn expires(&self) -> u64 {
         self.draft.expires
+    }
+
+    /// What makes it different from others.
+    pub fn nonce(&self) -> u64 {
+        self.draft.nonce
+    }
+
+    /// What it names the change of a patient's rules that it asks for; none when it asks for none.
+    pub fn change_id(&self) -> Option<Hash> {
+        let patient = match self.body() {
+            Body::Grant(grant) => grant.patient,
+            Body::Revoke(revoke) => revoke.patient,
+            Body::Restore(restore) => restore.patient,
+            _ => return None,
+        };
+        Some(change_id(patient, self.nonce()))
     }
 
     /// The network it is meant for.

@@ -68,7 +68,7 @@ fn what_is_honest_passes() {
     }
     for patient in [MINE, OTHERS] {
         let verified = world.network.log(patient).verify(&world.network.genesis).unwrap();
-        assert_eq!(verified.log().entries.len(), 12);
+        assert_eq!(verified.log().entries.len(), 13);
     }
     world.linked_log.clone().verify(&world.network.genesis).unwrap();
     world.linked_receipt.clone().verify(&world.network.genesis).unwrap();
@@ -88,8 +88,8 @@ fn a_thousand_cheats_and_more_are_caught_by_name() {
 }
 
 fn dropped(world: &World, checker: &mut Checker) {
-    for from in 0..12 {
-        for until in from + 1..=12 {
+    for from in 0..13 {
+        for until in from + 1..=13 {
             checker.entries(&world.log, &["missing-entry"], |entries| {
                 drop(entries.drain(from..until));
             });
@@ -98,8 +98,8 @@ fn dropped(world: &World, checker: &mut Checker) {
 }
 
 fn repeated(world: &World, checker: &mut Checker) {
-    for entry in 0..12 {
-        for place in 0..=12 {
+    for entry in 0..13 {
+        for place in 0..=13 {
             checker.entries(&world.log, &["repeated-entry"], |entries| {
                 entries.insert(place, entries[entry].clone());
             });
@@ -108,7 +108,7 @@ fn repeated(world: &World, checker: &mut Checker) {
 }
 
 fn reordered(world: &World, checker: &mut Checker) {
-    for one in 0..12 {
+    for one in 0..13 {
         for other in 0..one {
             checker.entries(&world.log, &["reordered-entry"], |entries| entries.swap(one, other));
             checker.entries(&world.log, &["reordered-entry"], |entries| {
@@ -120,7 +120,7 @@ fn reordered(world: &World, checker: &mut Checker) {
 }
 
 fn altered(world: &World, checker: &mut Checker) {
-    for entry in 0..12 {
+    for entry in 0..13 {
         for bit in (0..world.log.entries[entry].transaction.to_bytes().len() * 8).step_by(97) {
             let Some(changed) = flip(&world.log.entries[entry].transaction, bit) else { continue };
             checker.entries(&world.log, &["altered-entry"], |entries| {
@@ -160,7 +160,7 @@ fn strangers(world: &World, checker: &mut Checker) {
     let elsewhere = World::new(5);
     for foreign in [world.network.log(OTHERS), elsewhere.log.clone()] {
         for entry in &foreign.entries {
-            for place in 0..=12 {
+            for place in 0..=13 {
                 checker.entries(&world.log, &["foreign-entry"], |entries| {
                     entries.insert(place, entry.clone());
                 });
@@ -171,7 +171,7 @@ fn strangers(world: &World, checker: &mut Checker) {
                 Body::Deliver(_) => &["missing-entry", "reordered-entry", "foreign-entry"],
                 _ => &["foreign-entry"],
             };
-            for place in 0..12 {
+            for place in 0..13 {
                 checker.entries(&world.log, replaced, |entries| entries[place] = entry.clone());
             }
         }

@@ -62,7 +62,7 @@ fn grant(network: &mut Network, effect: Effect, grantee: &Grantee, tag: &str) ->
     };
     let transaction = network
         .sign(GUARDIAN, Body::Grant(Grant { patient: patient(), rule, sealed: vec![1; 80] }));
-    let id = RuleId::from_array(transaction.id().as_bytes()[..16].try_into().unwrap());
+    let id = rule_id(&transaction.change_id().unwrap());
     (id, network.commit(&[transaction]).remove(0))
 }
 

@@ -107,6 +107,7 @@ fn details(entry: &Value) -> String {
         Some("linked") if entry["speaks"] == true => "may speak for the patient".to_owned(),
         Some("granted") => format!("{}, rule {}", rule(&entry["rule"]), text(&entry["id"])),
         Some("revoked") => format!("rule {}", text(&entry["id"])),
+        Some("restored") => format!("the rules as of height {}", text(&entry["to"])),
         Some("asked") => asked(entry),
         Some("delivered") => listed(&entry["parts"], "; ", delivered),
         _ => String::new(),

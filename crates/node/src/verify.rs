@@ -192,6 +192,7 @@ fn kind(transaction: &Transaction) -> &'static str {
         Body::Revoke(_) => "revoke",
         Body::Disclose(_) => "disclose",
         Body::Deliver(_) => "deliver",
+        Body::Restore(_) => "restore",
     }
 }
 

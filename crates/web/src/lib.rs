@@ -8,6 +8,7 @@
 
 mod border;
 mod centres;
+mod history;
 mod json;
 mod limits;
 mod links;
@@ -87,6 +88,9 @@ fn routers() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(rules::list, rules::grant))
         .routes(routes!(rules::revoke))
         .routes(routes!(rules::preview))
+        .routes(routes!(history::list))
+        .routes(routes!(history::restore))
+        .routes(routes!(history::preview))
         .routes(routes!(records::read))
         .routes(routes!(log::read))
         .routes(routes!(status::ledger));

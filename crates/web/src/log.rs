@@ -67,6 +67,11 @@ enum Event {
         /// Its id.
         id: String,
     },
+    /// Earlier rules came back into force.
+    Restored {
+        /// The height of the ledger whose rules they are.
+        to: u64,
+    },
     /// The record was asked for.
     Asked(Asked),
     /// What became of parts.
@@ -213,6 +218,7 @@ impl Event {
                 Self::Granted { id: rule.to_string(), rule: shown }
             }
             Seen::Revoked { rule } => Self::Revoked { id: rule.to_string() },
+            Seen::Restored { to } => Self::Restored { to },
             Seen::Asked { request, requester, emergency, opened, granted } => Self::Asked(Asked {
                 request: request.to_string(),
                 centre: border::code(genesis, requester),

@@ -117,7 +117,7 @@ pub(crate) async fn livez() -> StatusCode {
 ))]
 pub(crate) async fn readyz(State(centre): State<Centre>) -> Answer<axum::Json<Readiness>> {
     let parts = [
-        PartReadiness { part: "ledger", up: agrees(&centre) },
+        PartReadiness { part: "ledger", up: centre.agrees() },
         PartReadiness { part: "lake", up: lake(&centre).await },
         PartReadiness { part: "identity", up: identity(&centre).await },
     ];
@@ -152,12 +152,6 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
 ))]
 pub(crate) async fn jwks(State(centre): State<Centre>) -> axum::Json<serde_json::Value> {
     axum::Json(centre.parts().identity.jwks(now()))
-}
-
-/// Whether the ledger's engine runs and is connected to enough nodes to agree.
-fn agrees(centre: &Centre) -> bool {
-    let status = centre.parts().ledger.status();
-    status.running && status.connected + 1 >= Certificate::quorum(status.validators)
 }
 
 async fn lake(centre: &Centre) -> bool {

@@ -1,38 +1,67 @@
-//! Granting and revoking rules. Rules stand on pages, so that a change costs one page.
+//! Granting and revoking rules. Rules stand on pages, so that a change costs one page; they stay
+//! there, so that no history is lost ([`crate::history`]).
 
 use super::{Applied, Halt, work::Work};
+use crate::history::{Change, Counted, KeptRule, Returns, rule_id};
 use crate::outcome::{Outcome, Rejection};
 use crate::state::{PatientRecord, RulePage, RuleRecord, keys};
-use crate::transaction::{Grant, Revoke, TxId};
+use crate::transaction::{Grant, Revoke, Transaction};
 use aegle_access::Rule;
-use aegle_model::{CentreId, PatientId, RuleId};
+use aegle_model::PatientId;
 
 const PAGE_RULES: usize = 32;
-const RULES_MAX: u32 = 20_000;
+/// The most rules that a patient can ever grant: a decision reads them all.
+const RULES_MAX: u32 = 50_000;
 
 impl Work<'_> {
-    pub(super) fn grant(&mut self, author: CentreId, id: TxId, grant: &Grant) -> Applied {
-        let Some(mut record) = self.patient(grant.patient)? else {
-            return Ok(Err(Rejection::UnknownPatient));
+    pub(super) fn grant(&mut self, transaction: &Transaction, grant: &Grant) -> Applied {
+        let (mut record, change) = match self.rule_change(transaction, grant.patient)? {
+            Ok(begun) => begun,
+            Err(rejection) => return Ok(Err(rejection)),
         };
-        if !record.link(author).is_some_and(|link| link.speaks) {
-            return Ok(Err(Rejection::NoAuthority));
-        }
         if record.rules >= RULES_MAX {
             return Ok(Err(Rejection::TooManyRules));
         }
-        let rule = rule_id(&id);
+        let id = transaction.change_id().as_ref().map(rule_id).expect("a grant is a change");
         let (number, mut page) = self.open_page(grant.patient, &mut record)?;
-        page.0.push((rule, grant.rule.clone()));
+        let rule = grant.rule.clone();
+        page.0.push(KeptRule { id, rule, granted: change, revoked: Vec::new() });
         record.rules += 1;
         self.put(keys::rules(grant.patient, number), &page);
-        let sealed = grant.sealed.clone();
+        let (granted, sealed) = (transaction.id(), grant.sealed.clone());
         self.put(
-            keys::rule(rule),
-            &RuleRecord { patient: grant.patient, page: number, granted: id, sealed },
+            keys::rule(id),
+            &RuleRecord { patient: grant.patient, page: number, granted, sealed },
         );
         self.put(keys::patient(grant.patient), &record);
-        Ok(Ok(Outcome::Done))
+        Ok(Ok(self.changed(transaction)))
+    }
+
+    /// What every change of rules begins with: the author may make it, and it is not made yet.
+    pub(super) fn rule_change(
+        &mut self,
+        transaction: &Transaction,
+        patient: PatientId,
+    ) -> Result<Result<(PatientRecord, Change), Rejection>, Halt> {
+        let Some(record) = self.patient(patient)? else {
+            return Ok(Err(Rejection::UnknownPatient));
+        };
+        let by = transaction.author();
+        if !record.link(by).is_some_and(|link| link.speaks) {
+            return Ok(Err(Rejection::NoAuthority));
+        }
+        let made = transaction.change_id().expect("a change of rules has an id");
+        if self.get::<crate::TxId>(keys::change(&made))?.is_some() {
+            return Ok(Err(Rejection::Repeated));
+        }
+        Ok(Ok((record, Change { at: self.position(), time: self.time, by })))
+    }
+
+    /// What every change of rules ends with.
+    pub(super) fn changed(&mut self, transaction: &Transaction) -> Outcome {
+        let made = transaction.change_id().expect("a change of rules has an id");
+        self.put(keys::change(&made), &transaction.id());
+        Outcome::Done
     }
 
     /// The last page if it has room, else a new one.
@@ -51,45 +80,46 @@ impl Work<'_> {
         Ok((record.pages - 1, RulePage::default()))
     }
 
-    pub(super) fn revoke(&mut self, author: CentreId, revoke: &Revoke) -> Applied {
-        let Some(mut record) = self.patient(revoke.patient)? else {
-            return Ok(Err(Rejection::UnknownPatient));
+    pub(super) fn revoke(&mut self, transaction: &Transaction, revoke: &Revoke) -> Applied {
+        let change = match self.rule_change(transaction, revoke.patient)? {
+            Ok((_, change)) => change,
+            Err(rejection) => return Ok(Err(rejection)),
         };
-        if !record.link(author).is_some_and(|link| link.speaks) {
-            return Ok(Err(Rejection::NoAuthority));
-        }
         let rule = self.get::<RuleRecord>(keys::rule(revoke.rule))?;
         let Some(rule) = rule.filter(|rule| rule.patient == revoke.patient) else {
             return Ok(Err(Rejection::UnknownRule));
         };
         let key = keys::rules(revoke.patient, rule.page);
         let mut page: RulePage = self.get(key)?.unwrap_or_default();
-        page.0.retain(|(id, _)| *id != revoke.rule);
-        record.rules -= 1;
+        let counted = self.counted(revoke.patient)?;
+        let standing =
+            page.0.iter_mut().find(|kept| kept.id == revoke.rule && kept.stands(&counted));
+        let Some(kept) = standing else { return Ok(Err(Rejection::UnknownRule)) };
+        kept.revoked.push(change);
         self.put(key, &page);
-        self.remove(keys::rule(revoke.rule));
-        self.put(keys::patient(revoke.patient), &record);
-        Ok(Ok(Outcome::Done))
+        Ok(Ok(self.changed(transaction)))
     }
 
-    /// All of a patient's rules.
+    /// The changes that count now.
+    fn counted(&mut self, patient: PatientId) -> Result<Counted, Halt> {
+        let returns: Returns = self.get(keys::returns(patient))?.unwrap_or_default();
+        Ok(returns.counted(self.height()))
+    }
+
+    /// The patient's rules that stand.
     pub(super) fn rules(
         &mut self,
         patient: PatientId,
         record: &PatientRecord,
     ) -> Result<Vec<Rule>, Halt> {
-        let pages = (0..record.pages).map(|page| keys::rules(patient, page));
-        self.want(pages.clone());
+        self.want(record.rule_keys(patient));
+        let counted = self.counted(patient)?;
         let mut rules = Vec::new();
-        for key in pages {
-            let page: RulePage = self.get(key)?.unwrap_or_default();
-            rules.extend(page.0.into_iter().map(|(_, rule)| rule));
+        for page in 0..record.pages {
+            let page: RulePage = self.get(keys::rules(patient, page))?.unwrap_or_default();
+            let standing = page.0.into_iter().filter(|rule| rule.stands(&counted));
+            rules.extend(standing.map(|kept| kept.rule));
         }
         Ok(rules)
     }
-}
-
-/// The id of the rule that a transaction grants.
-pub fn rule_id(transaction: &TxId) -> RuleId {
-    RuleId::from_array(transaction.as_bytes()[..16].try_into().expect("32 bytes hold 16"))
 }

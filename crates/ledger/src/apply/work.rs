@@ -2,7 +2,7 @@
 
 use super::Halt;
 use crate::outcome::Outcome;
-use crate::state::{self, Key, Loaded, NetworkRecord, PatientRecord, Record, keys};
+use crate::state::{self, Key, Loaded, NetworkRecord, PatientRecord, Position, Record, keys};
 use crate::transaction::{Body, Transaction, TxId};
 use crate::{Header, heads, log};
 use aegle_model::{PatientId, Timestamp};
@@ -13,6 +13,8 @@ pub(super) struct Work<'a> {
     loaded: &'a Loaded,
     pub(super) parent: &'a Header,
     pub(super) time: Timestamp,
+    /// The entry that is being applied, counted from 0.
+    index: usize,
     pub(super) writes: BTreeMap<Key, Option<Vec<u8>>>,
     pub(super) needs: BTreeSet<Key>,
     /// Patients whose chains grew in this block.
@@ -22,11 +24,22 @@ pub(super) struct Work<'a> {
 impl<'a> Work<'a> {
     pub(super) fn new(loaded: &'a Loaded, parent: &'a Header, time: Timestamp) -> Self {
         let (writes, needs, touched) = Default::default();
-        Self { loaded, parent, time, writes, needs, touched }
+        Self { loaded, parent, time, index: 0, writes, needs, touched }
+    }
+
+    /// What follows is the entry with this index.
+    pub(super) fn begin(&mut self, index: usize) {
+        self.index = index;
     }
 
     pub(super) fn height(&self) -> u64 {
         self.parent.height + 1
+    }
+
+    /// Where the entry that is being applied will stand.
+    pub(super) fn position(&self) -> Position {
+        let index = u32::try_from(self.index).expect("a block has few entries");
+        Position { height: self.height(), index }
     }
 
     /// Whether every record asked for so far had been read.
@@ -53,10 +66,6 @@ impl<'a> Work<'a> {
 
     pub(super) fn put(&mut self, key: Key, record: &impl BorshSerialize) {
         self.writes.insert(key, Some(state::write(record)));
-    }
-
-    pub(super) fn remove(&mut self, key: Key) {
-        self.writes.insert(key, None);
     }
 
     pub(super) fn network(&mut self) -> Result<NetworkRecord, Halt> {
@@ -113,6 +122,7 @@ impl<'a> Work<'a> {
             Body::Link(link) => Some(link.patient),
             Body::Grant(grant) => Some(grant.patient),
             Body::Revoke(revoke) => Some(revoke.patient),
+            Body::Restore(restore) => Some(restore.patient),
             Body::Disclose(disclose) => Some(disclose.patient),
             Body::Deliver(deliver) => self
                 .get::<state::DisclosureRecord>(keys::disclosure(deliver.request))?

@@ -5,9 +5,12 @@
 //! log that was refused is looked at.
 
 use super::{LogEntry, LogError, PatientLog};
-use crate::{Body, Disclose, Genesis, Header, LIFETIME_MAX, Outcome, TxId, rule_id};
-use aegle_access::{Decision, decide};
-use aegle_model::{Hash, NetworkId, PatientId, Timestamp};
+use crate::{
+    Body, Change, Disclose, Genesis, Grant, Header, KeptRule, LIFETIME_MAX, Outcome, Position,
+    Return, Returns, TxId, rule_id,
+};
+use aegle_access::{Decision, Rule, decide};
+use aegle_model::{Hash, NetworkId, PatientId, RuleId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl PatientLog {
@@ -72,25 +75,58 @@ impl PatientLog {
 
     /// A decision other than the rules in the log give, when the log holds with the right ones.
     fn rewritten_decision(&self, genesis: &Genesis) -> Option<usize> {
-        let mut rules = BTreeMap::new();
+        let mut rules = Rules::default();
         let mut right = self.entries.clone();
-        for entry in &mut right {
-            match entry.transaction.body() {
-                Body::Grant(grant) => {
-                    rules.insert(rule_id(&entry.transaction.id()), grant.rule.clone());
-                }
-                Body::Revoke(revoke) => drop(rules.remove(&revoke.rule)),
-                Body::Disclose(disclose) => {
-                    let question = &disclose.question;
-                    let decision = decide(rules.values(), question, genesis.policy, entry.time);
-                    entry.outcome = Outcome::Decided(decision);
-                }
-                _ => {}
+        for (entry, number) in right.iter_mut().zip(0..) {
+            if let Body::Disclose(disclose) = entry.transaction.body() {
+                let standing = rules.standing(entry.height);
+                let question = &disclose.question;
+                let decision = decide(standing, question, genesis.policy, entry.time);
+                entry.outcome = Outcome::Decided(decision);
+            } else {
+                rules.follow(entry, number);
             }
         }
         let rewritten =
             self.entries.iter().zip(&right).position(|(entry, right)| entry != right)?;
         self.holds(&right).then_some(rewritten)
+    }
+}
+
+/// The rules that a log makes.
+#[derive(Default)]
+struct Rules {
+    kept: BTreeMap<RuleId, KeptRule>,
+    returns: Returns,
+}
+
+impl Rules {
+    /// Makes the change that an entry asks for, if it is one. Entries of one block follow each other
+    /// as their numbers do.
+    fn follow(&mut self, entry: &LogEntry, number: u32) {
+        let Some(id) = entry.transaction.change_id() else { return };
+        let at = Position { height: entry.height, index: number };
+        let change = Change { at, time: entry.time, by: entry.transaction.author() };
+        match entry.transaction.body() {
+            Body::Grant(Grant { rule, .. }) => {
+                let (id, rule) = (rule_id(&id), rule.clone());
+                let kept = KeptRule { id, rule, granted: change, revoked: Vec::new() };
+                self.kept.insert(id, kept);
+            }
+            Body::Revoke(revoke) => {
+                if let Some(kept) = self.kept.get_mut(&revoke.rule) {
+                    kept.revoked.push(change);
+                }
+            }
+            Body::Restore(restore) => self.returns.0.push(Return { change, to: restore.height }),
+            _ => {}
+        }
+    }
+
+    fn standing(&self, height: u64) -> Vec<&Rule> {
+        let counted = self.returns.counted(height);
+        let standing = self.kept.values().filter(|kept| kept.stands(&counted));
+        standing.map(|kept| &kept.rule).collect()
     }
 }
 
@@ -125,6 +161,7 @@ impl LogEntry {
             Body::Link(link) => link.patient,
             Body::Grant(grant) => grant.patient,
             Body::Revoke(revoke) => revoke.patient,
+            Body::Restore(restore) => restore.patient,
             Body::Disclose(disclose) => disclose.patient,
             Body::Deliver(_) => patient,
         };
@@ -136,6 +173,7 @@ impl LogEntry {
         let outcome = match (self.transaction.body(), &self.outcome) {
             (Body::Disclose(disclose), Outcome::Decided(decision)) => answers(decision, disclose),
             (Body::Disclose(_), _) => false,
+            (Body::Restore(restore), _) if restore.height >= self.height => false,
             (_, outcome) => *outcome == Outcome::Done,
         };
         let last = self.transaction.expires();

@@ -245,6 +245,10 @@ fn transactions_of_every_kind() {
         &transaction(Body::Revoke(Revoke { patient: PATIENT, rule })),
         "9afb774731abeddbdbd76c95da81528b630ea28d676d296e20ef3331e96ff6d7",
     );
+    golden(
+        &transaction(Body::Restore(Restore { patient: PATIENT, height: 5 })),
+        "e7dbb63d27187f3c33898dae68218ee905392f7f86eabd688c714b12b2723574",
+    );
     golden(&disclosure(), "614a6da86cf09588aa36e87520d4bd2b3d06229ff5c38e7c91b4f7563f3ea093");
     golden(&disclosure().id(), "8b4bd039ee12be57bb246771b19fa07a0b3cbc44f54d1976c5141d29053c2241");
     golden(&delivery(), "6490a7c5ed4aff90295459c0f824a86459a2b70fa44134afb5faee9627fc2cda");
@@ -281,7 +285,7 @@ fn outcomes_of_every_kind() {
     );
     golden(
         &REJECTIONS.map(Outcome::Rejected),
-        "4625c6e0e5fde4d9a7140fdf847d80f7b0004632bfb613c297eb2e90d0b171d9",
+        "a3e58ac403720774317559bcd93b57f4ccc2848e78b99fa584a7c4523a231e3c",
     );
 }
 
@@ -359,9 +363,16 @@ fn records_and_keys_of_the_state() {
         "5d94166855c873abf74d4b2690186d3817abc773e8533291ca76e7c70bb6f5e0",
     );
     let id = RuleId::from_array([6; 16]);
+    let at = |height| Position { height, index: 1 };
+    let change = |height| Change { at: at(height), time: Timestamp(3), by: CENTRE };
+    let kept = KeptRule { id, rule: rule(), granted: change(4), revoked: vec![change(5)] };
     golden(
-        &RulePage(vec![(id, rule())]),
-        "90a822d4b9f79f3a4a5d2dae903aeb08efc87c2593a8118c66ffea4385184ec5",
+        &RulePage(vec![kept]),
+        "49fbde56a1c3b2244047dc96f7e621834e9b9b999209771a7adebd9d7bc883c6",
+    );
+    golden(
+        &Returns(vec![Return { change: change(6), to: 4 }]),
+        "5fd3dd1967d86da5e0d21eed7c5348b54682ad99bd55a2f357b65efca0281450",
     );
     let (patient, granted, sealed) = (PATIENT, Hash::ZERO, vec![1]);
     golden(
@@ -394,6 +405,16 @@ fn records_and_keys_of_the_state() {
         &keys::vocabulary(CENTRE),
         "f4dd57aaa68705f1bc3898fdb92a0aa95b8cb18cba851e96251f4c755fb40123",
     );
+    let change = change_id(PATIENT, 7);
+    golden(&rule_id(&change), "990fef9351a0120ea536dd414b6c8def899f394f6d18546f04df6bbfbfe5314e");
+    golden(
+        &[change, Hash::from_array(keys::change(&change))],
+        "06d77cc7257714c6a85d04137018d156c4c13e054805347c51e2b49804bb6b33",
+    );
+    golden(
+        &keys::returns(PATIENT),
+        "28f6db366ef4d0bf59c486ba414aeaca384389d0f06e2986b8d6207878218774",
+    );
     golden(
         &keys::head_path(17, 300),
         "2b389b85a81e8fb2e3c0830ff16d92101ed7a5f8e2e36919d7d68d73f5f1eae6",
@@ -409,10 +430,10 @@ fn commitments_of_a_short_history() {
         network.submit(0, Body::Enrol(Enrol { patient, commitment }));
     }
     network.submit(0, Body::Grant(Grant { patient: PATIENT, rule: rule(), sealed: vec![1] }));
-    golden(network.tip(), "377d70e03d086bbea2963bdfe663cda4d72d7f7d9c1a21b73a680c315d1e9e8f");
+    golden(network.tip(), "d0f5e8aa4858d902b043a6db34fbd3ba41bfa311d9a8f2b0776d930b14722be6");
     golden(
         &network.log(PATIENT),
-        "6323ef563ce7cefdd666a674989c2240fd65c9a91022434d499481bcc47b8587",
+        "b9a1eb8ab3c419ee3ad97fb6a65e3b7fb70983e8a2a2534622ed4ed370ddf03c",
     );
     network.log(PATIENT).verify(&network.genesis).unwrap();
 }

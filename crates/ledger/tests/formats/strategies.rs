@@ -186,6 +186,8 @@ pub(super) fn body() -> impl Strategy<Value = Body> {
         disclose().prop_map(|disclose| Body::Disclose(Box::new(disclose))),
         (request_id(), vec(delivery(), 0..4))
             .prop_map(|(request, parts)| Body::Deliver(Deliver { request, parts })),
+        (patient_id(), any::<u64>())
+            .prop_map(|(patient, height)| Body::Restore(Restore { patient, height })),
     ]
 }
 
@@ -203,7 +205,7 @@ prop_compose! {
     }
 }
 
-pub(super) const REJECTIONS: [Rejection; 14] = [
+pub(super) const REJECTIONS: [Rejection; 17] = [
     Rejection::UnknownPatient,
     Rejection::PatientTaken,
     Rejection::UnknownCentre,
@@ -218,6 +220,9 @@ pub(super) const REJECTIONS: [Rejection; 14] = [
     Rejection::StaleCatalogue,
     Rejection::BadVocabulary,
     Rejection::BadDelivery,
+    Rejection::Repeated,
+    Rejection::NotPast,
+    Rejection::TooManyReturns,
 ];
 
 pub(super) fn outcome() -> impl Strategy<Value = Outcome> {

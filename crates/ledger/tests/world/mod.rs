@@ -24,7 +24,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A network of `size` centres, in which both patients have twelve entries.
+    /// A network of `size` centres, in which both patients have thirteen entries.
     pub(crate) fn new(size: u8) -> Self {
         let mut network = Network::new(size).with_patient(GUARDIAN, MINE, &key());
         live(&mut network, MINE, 0);
@@ -59,7 +59,7 @@ pub(crate) fn linked(network: &Network, height: u64) -> Anchor {
     }
 }
 
-/// Eleven entries after the enrolment. The requests count up from `first`.
+/// Twelve entries after the enrolment. The requests count up from `first`.
 fn live(network: &mut Network, patient: PatientId, first: u64) {
     let allow = grant(network, patient, Effect::Allow, "medication");
     ask(network, patient, (first, Purpose::Treatment));
@@ -68,17 +68,19 @@ fn live(network: &mut Network, patient: PatientId, first: u64) {
     ask(network, patient, (first + 1, Purpose::Treatment));
     deliver(network, first + 1);
     link(network, patient);
+    let height = network.tip().height;
     done(network, GUARDIAN, Body::Revoke(Revoke { patient, rule: allow }));
+    done(network, GUARDIAN, Body::Restore(Restore { patient, height }));
     ask(network, patient, (first + 2, Purpose::Treatment));
     ask(network, patient, (first + 3, Purpose::Emergency));
     deliver(network, first + 3);
 }
 
-fn done(network: &mut Network, author: usize, body: Body) -> TxId {
+fn done(network: &mut Network, author: usize, body: Body) -> Transaction {
     let transaction = network.sign(author, body);
     let outcome = network.commit(std::slice::from_ref(&transaction)).remove(0);
     assert!(!matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
-    transaction.id()
+    transaction
 }
 
 fn grant(network: &mut Network, patient: PatientId, effect: Effect, tag: &str) -> RuleId {
@@ -96,7 +98,7 @@ fn grant(network: &mut Network, patient: PatientId, effect: Effect, tag: &str) -
         purposes: Purposes::ANY,
     };
     let body = Body::Grant(Grant { patient, rule, sealed: vec![1; 80] });
-    rule_id(&done(network, GUARDIAN, body))
+    rule_id(&done(network, GUARDIAN, body).change_id().unwrap())
 }
 
 fn ask(network: &mut Network, patient: PatientId, (number, purpose): (u64, Purpose)) {
