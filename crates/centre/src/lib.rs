@@ -6,6 +6,7 @@
 //! professional learns never differs between "closed" and "not there". Absent on purpose: HTML,
 //! JSON, HTTP routes; who signed in (the caller says so).
 
+mod backup;
 mod caller;
 mod catalogue;
 mod enrol;
@@ -26,6 +27,7 @@ mod store;
 mod submit;
 mod tls;
 
+pub use backup::blocks_request;
 pub use caller::Caller;
 pub use catalogue::Vocabularies;
 pub use enrol::NewLogin;
