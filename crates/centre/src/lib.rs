@@ -7,6 +7,7 @@
 //! JSON, HTTP routes; who signed in (the caller says so).
 
 mod attendance;
+mod backup;
 mod book;
 mod caller;
 mod catalogue;
@@ -31,6 +32,7 @@ mod submit;
 mod tls;
 
 pub use attendance::Attendance;
+pub use backup::blocks_request;
 pub use book::At;
 pub use caller::Caller;
 pub use catalogue::Vocabularies;

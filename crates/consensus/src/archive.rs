@@ -21,19 +21,21 @@ use commonware_cryptography::{
 use commonware_glue::stateful::SyncPlan;
 use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::CacheRef;
-use commonware_storage::archive::immutable;
+use commonware_storage::archive::{Archive as _, Identifier, immutable};
 use commonware_utils::{NZU64, NZUsize};
 use std::sync::Arc;
 
-type Certificates<E> = immutable::Archive<E, Digest, Finalization<Scheme, Digest>>;
-type Bodies<E> = immutable::Archive<E, Digest, Arc<Block>>;
+/// Finalisations by height.
+pub(crate) type Certificates<E> = immutable::Archive<E, Digest, Finalization<Scheme, Digest>>;
+/// Blocks by height.
+pub(crate) type Bodies<E> = immutable::Archive<E, Digest, Arc<Block>>;
 type Provider = ConstantProvider<Scheme, Epoch>;
 
 /// The actor, not yet started.
 pub(crate) type Marshal<E> =
     Actor<E, Standard<Block>, Provider, Certificates<E>, Bodies<E>, FixedEpocher, Sequential>;
 
-/// Opens the archives below `prefix`.
+/// Opens the archives below `prefix`. The finalisation is the last one there.
 pub(crate) async fn open<E: engine::Runtime>(
     context: &E,
     prefix: &str,
@@ -41,12 +43,13 @@ pub(crate) async fn open<E: engine::Runtime>(
     genesis: &Block,
     plan: &SyncPlan<E, Scheme, Standard<Block>>,
     page_cache: &CacheRef,
-) -> (Marshal<E>, Blocks, Floor) {
-    let codec = Scheme::certificate_codec_config(scheme);
-    let certificates = layout(prefix, "certificates", page_cache, codec);
-    let certificates = Certificates::init(context.child("certificates"), certificates).await;
-    let bodies = layout(prefix, "blocks", page_cache, ());
-    let bodies = Bodies::init(context.child("blocks"), bodies).await;
+) -> (Marshal<E>, Blocks, Floor, Option<Finalization<Scheme, Digest>>) {
+    let (certificates, bodies) = files(context, prefix, scheme, page_cache).await;
+    let last = match certificates.last_index() {
+        Some(height) => certificates.get(Identifier::Index(height)).await,
+        None => Ok(None),
+    };
+    let last = last.expect("the archive of certificates cannot be read");
     let config = marshal::Config {
         provider: ConstantProvider::new(scheme.clone()),
         epocher: FixedEpocher::new(EPOCH),
@@ -64,9 +67,27 @@ pub(crate) async fn open<E: engine::Runtime>(
         max_pending_acks: NZUsize!(16),
         strategy: Sequential,
     };
-    let certificates = certificates.expect("the archive of certificates cannot be opened");
-    let bodies = bodies.expect("the archive of blocks cannot be opened");
-    Marshal::init(context.child("marshal"), certificates, bodies, config).await
+    let (marshal, blocks, floor) =
+        Marshal::init(context.child("marshal"), certificates, bodies, config).await;
+    (marshal, blocks, floor, last)
+}
+
+/// Opens the archives' files; no engine may run on them meanwhile.
+pub(crate) async fn files<E: engine::Runtime>(
+    context: &E,
+    prefix: &str,
+    scheme: &Scheme,
+    page_cache: &CacheRef,
+) -> (Certificates<E>, Bodies<E>) {
+    let codec = Scheme::certificate_codec_config(scheme);
+    let certificates = layout(prefix, "certificates", page_cache, codec);
+    let certificates = Certificates::init(context.child("certificates"), certificates).await;
+    let bodies = layout(prefix, "blocks", page_cache, ());
+    let bodies = Bodies::init(context.child("blocks"), bodies).await;
+    (
+        certificates.expect("the archive of certificates cannot be opened"),
+        bodies.expect("the archive of blocks cannot be opened"),
+    )
 }
 
 /// An archive that is never pruned: the ledger is kept whole.

@@ -1,11 +1,15 @@
 //! Turns the engine's finalisations into the ledger's certificates.
 
-use crate::engine::Scheme;
+use crate::{block, engine::Scheme};
 use aegle_ledger::Certificate;
-use aegle_model::Signature;
-use commonware_codec::Encode as _;
-use commonware_consensus::simplex::types::Finalization;
-use commonware_cryptography::sha256;
+use aegle_model::{Hash, Signature};
+use commonware_codec::{Copying, DecodeExt as _, Encode as _};
+use commonware_consensus::{
+    simplex::types::{Finalization, Proposal},
+    types::{Epoch, Round, View},
+};
+use commonware_cryptography::{certificate::Signers, ed25519, sha256};
+use commonware_utils::Participant;
 
 /// The certificate in the ledger's own format, which verifies without the engine.
 pub(crate) fn convert(finalization: &Finalization<Scheme, sha256::Digest>) -> Certificate {
@@ -24,16 +28,45 @@ pub(crate) fn convert(finalization: &Finalization<Scheme, sha256::Digest>) -> Ce
     }
 }
 
+/// Whether the engine's finalisation is that of the header with this digest.
+pub(crate) fn is_for(finalization: &Finalization<Scheme, sha256::Digest>, digest: &Hash) -> bool {
+    finalization.proposal.payload == block::digest(digest)
+}
+
+/// The finalisation by some of `validators` that a certificate for the header with this digest was
+/// made of; none when it was made of none.
+pub(crate) fn revert(
+    certificate: &Certificate,
+    digest: &Hash,
+    validators: usize,
+) -> Option<Finalization<Scheme, sha256::Digest>> {
+    let round = Round::new(Epoch::new(certificate.epoch), View::new(certificate.view));
+    let parent = View::new(certificate.parent_view);
+    let signers = certificate.signers.iter().map(Participant::from_usize);
+    let signature = |bytes: &Signature| {
+        ed25519::Signature::decode(Copying(bytes.as_bytes().as_slice())).map(Into::into)
+    };
+    Some(Finalization {
+        proposal: Proposal::new(round, parent, block::digest(digest)),
+        certificate: ed25519::certificate::Certificate {
+            signers: Signers::new(u32::try_from(validators).ok()?, signers).ok()?,
+            signatures: certificate
+                .signatures
+                .iter()
+                .map(signature)
+                .collect::<Result<_, _>>()
+                .ok()?,
+        },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{block, fixture, node};
+    use crate::{fixture, node};
     use aegle_ledger::{CertificateError, Genesis};
-    use aegle_model::{Bits, Hash};
-    use commonware_consensus::{
-        simplex::types::{Finalize, Proposal},
-        types::{Epoch, Round, View},
-    };
+    use aegle_model::Bits;
+    use commonware_consensus::simplex::types::Finalize;
     use commonware_parallel::Sequential;
     use commonware_utils::non_empty;
 
@@ -73,6 +106,9 @@ mod tests {
         for signers in [&[0, 1, 2][..], &[3, 1, 0], &[0, 1, 2, 3]] {
             let (genesis, finalization) = finalization(signers, &digest);
             verify(&convert(&finalization), &genesis, &digest).unwrap();
+            let again = revert(&convert(&finalization), &digest, 4).unwrap();
+            assert_eq!(again.encode(), finalization.encode());
+            assert_eq!(revert(&convert(&finalization), &digest, 2), None);
         }
     }
 

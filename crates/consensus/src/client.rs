@@ -8,8 +8,8 @@ use crate::{
 };
 use aegle_ledger as ledger;
 use aegle_ledger::{
-    Anchor, Block, Genesis, Header, LIFETIME_MAX, Position, Receipt, TRANSACTION_BYTES_MAX,
-    Transaction, TransactionError, TxId,
+    Anchor, Block, CertifiedBlock, Genesis, Header, LIFETIME_MAX, Position, Receipt,
+    TRANSACTION_BYTES_MAX, Transaction, TransactionError, TxId,
 };
 use aegle_model::{Canonical as _, Timestamp};
 use std::sync::Arc;
@@ -225,6 +225,22 @@ impl Ledger {
     /// The header at `height` with what proves it final, if this node has that.
     pub async fn anchor(&self, height: u64) -> Result<Option<Anchor>, Stopped> {
         self.ask(|reply| Request::Anchor(height, reply)).await
+    }
+
+    /// The final blocks from height `from` on, as far as they are at hand, with the votes for each of
+    /// them that are: one, and more until they have `bytes` together.
+    pub async fn blocks(&self, from: u64, bytes: usize) -> Result<Vec<CertifiedBlock>, Stopped> {
+        let (mut blocks, mut taken) = (Vec::new(), 0);
+        // Block 0 is everybody's own.
+        let mut height = from.max(1);
+        while taken < bytes && height <= self.0.chain.tip().height {
+            let certified = self.ask(|reply| Request::Certified(height, reply)).await?;
+            let Some(certified) = certified else { break };
+            taken += borsh::object_length(&certified).expect("measuring cannot fail");
+            blocks.push(certified);
+            height += 1;
+        }
+        Ok(blocks)
     }
 
     async fn position(&self, id: TxId) -> Result<Option<Position>, Stopped> {

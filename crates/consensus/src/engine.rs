@@ -68,8 +68,8 @@ pub(crate) const EPOCH: NonZeroU64 = NZU64!(u64::MAX);
 pub(crate) const MAILBOX: NonZeroUsize = NZUsize!(1024);
 pub(crate) const BUFFER: NonZeroUsize = NZUsize!(64 * 1024);
 /// The cache of file pages: 8 MiB. The page size is part of the format on disk.
-const PAGE_BYTES: NonZeroU16 = paged::page_size(4096);
-const PAGES: NonZeroUsize = NZUsize!(2048);
+pub(crate) const PAGE_BYTES: NonZeroU16 = paged::page_size(4096);
+pub(crate) const PAGES: NonZeroUsize = NZUsize!(2048);
 /// What the journal of this node's votes is called.
 pub(crate) const VOTES: &str = "votes";
 /// How many views behind the last finalised one are kept for nodes that lag.
@@ -165,7 +165,7 @@ where
     broadcast.start(blocks_proposed);
 
     let plan = SyncPlan::init(context.child("plan"), prefix).await;
-    let (marshal, blocks, floor) =
+    let (marshal, blocks, floor, last) =
         archive::open(&context, prefix, &identity.scheme, &genesis, &plan, &page_cache).await;
     let executor = Executor::new(&identity.genesis, pool.clone(), chain.clone());
     let database = state::layout(prefix, page_cache.clone());
@@ -188,7 +188,9 @@ where
         identity.scheme,
         &timing,
         votes_kept,
-        &genesis,
+        // The journal of votes may end before the last finalised block, and is not there at all when
+        // the blocks were restored.
+        last.map_or_else(|| Floor::Genesis(genesis.digest()), Floor::Finalized),
         (automaton, blocker),
         page_cache,
     );
@@ -271,7 +273,7 @@ fn simplex_config<B, A>(
     scheme: Scheme,
     timing: &Timing,
     partition: String,
-    genesis: &Block,
+    floor: Floor<Scheme, sha256::Digest>,
     (automaton, blocker): (A, B),
     page_cache: CacheRef,
 ) -> SimplexConfig<B, A>
@@ -292,7 +294,7 @@ where
         partition,
         mailbox_size: MAILBOX,
         epoch: Epoch::zero(),
-        floor: Floor::Genesis(genesis.digest()),
+        floor,
         replay_buffer: BUFFER,
         write_buffer: BUFFER,
         page_cache,

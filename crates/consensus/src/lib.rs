@@ -19,15 +19,19 @@ mod network;
 mod node;
 mod pacing;
 mod pool;
+mod restore;
 mod service;
 #[cfg(test)]
 mod simulation;
 mod state;
+mod stored;
 mod sync;
 mod timing;
 mod voting;
 
 pub use client::{KEYS_MAX, Ledger, ReadError, ReceiptError, Status, Stopped, SubmitError};
 pub use node::{Config, Consensus, End, Peer, StartError, start};
+pub use restore::{Restore, RestoreError, restore};
 pub use service::Snapshot;
+pub use stored::stored_blocks;
 pub use timing::Timing;

@@ -104,6 +104,12 @@ pub(crate) fn addresses(
     }
 }
 
+/// This node and nobody else.
+pub(crate) fn alone(identity: &Identity, listen: SocketAddr) -> Map<PublicKey, Address> {
+    let me = (identity.key.public_key(), Address::Symmetric(listen));
+    [me].into_iter().try_collect().expect("one key is there once")
+}
+
 /// `address:port`, where the address is an IP address or a host name.
 fn parse(address: &str) -> Option<Address> {
     if let Ok(socket) = address.parse() {

@@ -34,15 +34,15 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 /// Where the engine's files are below the node's folder.
-const STORAGE: &str = "engine";
+pub(crate) const STORAGE: &str = "engine";
 /// They all begin with this.
-const PREFIX: &str = "ledger";
+pub(crate) const PREFIX: &str = "ledger";
 /// Says which network and key a folder belongs to.
 const MARK: &str = "network";
 /// Threads for the engine's tasks.
-const WORKERS: usize = 2;
+pub(crate) const WORKERS: usize = 2;
 /// Futures of the engine are large; debug builds need the room.
-const STACK_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// Another validator.
 #[derive(Debug, Clone)]
@@ -294,7 +294,7 @@ pub(crate) fn identity(genesis: &Genesis, key: &SigningKey) -> Result<Identity, 
 }
 
 /// The scheme of a node that checks votes and casts none.
-fn follower(identity: &Identity) -> Scheme {
+pub(crate) fn follower(identity: &Identity) -> Scheme {
     let domain = Certificate::namespace(identity.genesis.network());
     Scheme::verifier(&domain, identity.validators.clone())
 }
@@ -305,7 +305,7 @@ fn validator(key: &PublicKey) -> Result<ed25519::PublicKey, StartError> {
 }
 
 /// Makes the folder, or makes sure that it is this network's and this key's.
-fn claim(dir: &Path, genesis: &Genesis, key: &PublicKey) -> Result<(), StartError> {
+pub(crate) fn claim(dir: &Path, genesis: &Genesis, key: &PublicKey) -> Result<(), StartError> {
     let failed = |source| StartError::Folder { dir: dir.to_owned(), source };
     let mark = format!("{}\n{key}\n", genesis.hash());
     let path = dir.join(MARK);
@@ -327,7 +327,7 @@ fn failure(end: &watch::Receiver<Option<End>>) -> String {
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "unknown fault".to_owned())

@@ -1,7 +1,7 @@
 //! Answers questions about the finalised chain inside the engine's runtime, where its storage lives.
 
 use crate::{
-    block::{self, Block},
+    block::Block,
     certificate,
     chain::Chain,
     engine::{Blocks, Runtime, State},
@@ -9,7 +9,9 @@ use crate::{
     state::{self, Databases},
 };
 use aegle_ledger as ledger;
-use aegle_ledger::{Anchor, Certificate, Genesis, Header, Position, Record as _, TxId};
+use aegle_ledger::{
+    Anchor, Certificate, CertifiedBlock, Genesis, Header, Position, Record as _, TxId,
+};
 use commonware_consensus::types::Height;
 use futures::{StreamExt as _, stream};
 use std::{
@@ -45,6 +47,7 @@ pub(crate) enum Request {
     Position(TxId, oneshot::Sender<Option<Position>>),
     Block(u64, oneshot::Sender<Option<Arc<Block>>>),
     Anchor(u64, oneshot::Sender<Option<Anchor>>),
+    Certified(u64, oneshot::Sender<Option<CertifiedBlock>>),
 }
 
 /// Everything that answers need.
@@ -125,6 +128,9 @@ impl<E: Runtime> Service<E> {
             }
             Request::Block(height, reply) => reply.send(self.block(height).await).err().map(drop),
             Request::Anchor(height, reply) => reply.send(self.anchor(height).await).err().map(drop),
+            Request::Certified(height, reply) => {
+                reply.send(self.certified(height).await).err().map(drop)
+            }
         };
     }
 
@@ -181,9 +187,16 @@ impl<E: Runtime> Service<E> {
         None
     }
 
+    /// The block at `height`, with the votes for it if they are here.
+    async fn certified(&self, height: u64) -> Option<CertifiedBlock> {
+        let block = self.block(height).await?.block().clone();
+        let certificate = self.certificate(&block.header).await;
+        Some(CertifiedBlock { block, certificate })
+    }
+
     async fn certificate(&self, header: &Header) -> Option<Certificate> {
         let finalization = self.blocks.get_finalization(Height::new(header.height)).await?;
-        let same = finalization.proposal.payload == block::digest(&header.digest());
+        let same = certificate::is_for(&finalization, &header.digest());
         same.then(|| certificate::convert(&finalization))
     }
 }

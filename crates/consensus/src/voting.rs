@@ -44,11 +44,37 @@ pub(crate) fn standing(mark: &Path, journal: &Path, network: &str) -> io::Result
     Ok(Standing::Votes)
 }
 
+/// Notes what the key may do with a folder that was made from a backup, whatever it did before: with
+/// `votes` it may vote again, and needs a place for its journal; else it only follows.
+pub(crate) fn restored(mark: &Path, network: &str, votes: bool) -> io::Result<()> {
+    let marked = match fs::read_to_string(mark) {
+        Ok(marked) => marked,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let (voted, lost) = (format!("voted {network}"), format!("lost {network}"));
+    let mut lines: Vec<_> = marked.lines().filter(|line| *line != voted && *line != lost).collect();
+    lines.push(&voted);
+    if !votes {
+        lines.push(&lost);
+    }
+    let beside = mark.with_extension("new");
+    // What an earlier try may have left.
+    let _ = fs::remove_file(&beside);
+    lines.iter().try_for_each(|line| note(&beside, line))?;
+    fs::rename(&beside, mark)?;
+    sync_folder(mark)
+}
+
 /// Adds a line. It is on disk when this returns.
 fn note(mark: &Path, line: &str) -> io::Result<()> {
     let mut file = File::options().append(true).create(true).open(mark)?;
     writeln!(file, "{line}")?;
     file.sync_all()?;
+    sync_folder(mark)
+}
+
+fn sync_folder(mark: &Path) -> io::Result<()> {
     match mark.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
@@ -70,6 +96,23 @@ mod tests {
         assert_eq!(standing(), Standing::Follows);
         fs::create_dir_all(&journal).unwrap();
         assert_eq!(standing(), Standing::Follows, "what a follower keeps is no journal of votes");
+    }
+
+    #[test]
+    fn what_was_restored_follows_unless_all_begin_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mark, journal) = (folder.path().join("voted"), folder.path().join("votes"));
+        let standing = |network| standing(&mark, &journal, network).unwrap();
+        restored(&mark, "net", false).unwrap();
+        assert_eq!(standing("net"), Standing::Follows, "whether the mark was there or not");
+        fs::create_dir_all(&journal).unwrap();
+        assert_eq!(standing("net"), Standing::Follows);
+        assert_eq!(standing("other"), Standing::Votes);
+        restored(&mark, "net", true).unwrap();
+        assert_eq!(standing("net"), Standing::Votes);
+        fs::remove_dir_all(&journal).unwrap();
+        assert_eq!(standing("net"), Standing::Follows, "only with the place that was made for it");
+        assert_eq!(standing("other"), Standing::Follows);
     }
 
     #[test]

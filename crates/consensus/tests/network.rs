@@ -3,10 +3,12 @@
 #[expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 mod support;
 
-use aegle_consensus::{Config, ReadError, StartError, SubmitError, start};
-use aegle_ledger::{Position, Record as _, keys};
-use aegle_model::SigningKey;
-use std::{fs, time::Duration};
+use aegle_consensus::{
+    Config, ReadError, Restore, RestoreError, StartError, SubmitError, restore, start,
+};
+use aegle_ledger::{CertifiedBlock, CheckedChain, Position, Record as _, keys};
+use aegle_model::{Hash, SigningKey};
+use std::{fs, io, time::Duration};
 use support::Network;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,4 +189,124 @@ async fn an_engine_that_fails_says_why_and_leaves_the_process_alone() {
     fs::remove_dir_all(&engine).unwrap();
     fs::write(&engine, "a file where a folder should be").unwrap();
     assert!(matches!(start(config), Err(StartError::Engine(_))));
+}
+
+/// What a backup of `node` holds.
+async fn backup(network: &Network, node: usize) -> Vec<CertifiedBlock> {
+    let ledger = network.ledger(node);
+    let mut blocks: Vec<CertifiedBlock> = Vec::new();
+    loop {
+        let next = blocks.last().map_or(1, |last| last.block.header.height + 1);
+        let more = ledger.blocks(next, 64 * 1024).await.unwrap();
+        if more.is_empty() {
+            break;
+        }
+        blocks.extend(more);
+    }
+    while blocks.pop_if(|last| last.certificate.is_none()).is_some() {}
+    blocks
+}
+
+/// Restores `blocks` in two stretches into the empty folder of `node`.
+fn restore_node(
+    network: &Network,
+    node: usize,
+    blocks: &[CertifiedBlock],
+    votes: bool,
+) -> Result<CheckedChain, RestoreError> {
+    let Config { dir, voted, genesis, key, .. } = network.config(node);
+    let target = Restore { dir, voted, genesis, key, votes };
+    let stretches = [0..blocks.len() / 2, blocks.len() / 2..blocks.len()];
+    restore(&target, stretches.into_iter().map(|range| io::Result::Ok(blocks[range].to_vec())))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_restored_from_anothers_backup_follows_catches_up_and_votes_no_more() {
+    let mut network = Network::start(4);
+    let early = network.finalise(3, network.enrol(3, 1)).await;
+    network.kill(3).await;
+    let before = network.finalise(0, network.enrol(0, 1)).await;
+    let blocks = backup(&network, 0).await;
+    let after = network.finalise(0, network.enrol(0, 2)).await;
+    let full = restore_node(&network, 3, &blocks, false);
+    assert!(matches!(full, Err(RestoreError::NotEmpty { .. })));
+    network.wipe(3);
+    let restored = restore_node(&network, 3, &blocks, false).unwrap();
+    assert!(restored.tip.height >= before.anchor.header.height);
+    network.start_node(3);
+    assert!(!network.ledger(3).status().votes);
+    for receipt in [early, before, after] {
+        let id = receipt.transaction.id();
+        network.ledger(3).receipt(id).await.unwrap().verify(&network.genesis).unwrap();
+    }
+    for number in 3..10 {
+        let receipt = network.finalise(3, network.enrol(3, number)).await;
+        assert!(!receipt.anchor.certificate.signers.iter().any(|signer| signer == 3));
+    }
+}
+
+/// All folders are gone; one backup and the keys are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_network_restored_from_one_backup_goes_on_as_the_same() {
+    let mut network = Network::start(4);
+    let mut receipts = Vec::new();
+    for node in 0..4 {
+        receipts.push(network.finalise(node, network.enrol(node, 1)).await);
+    }
+    let blocks = backup(&network, 1).await;
+    for node in 0..4 {
+        network.kill(node).await;
+        network.wipe(node);
+        let restored = restore_node(&network, node, &blocks, true).unwrap();
+        assert_eq!(restored.tip, blocks.last().unwrap().block.header);
+    }
+    (0..4).for_each(|node| network.start_node(node));
+    for node in 0..4 {
+        assert!(network.ledger(node).status().votes);
+        for receipt in &receipts {
+            let again = network.ledger(node).receipt(receipt.transaction.id()).await.unwrap();
+            assert_eq!(again.anchor.header, receipt.anchor.header);
+        }
+        let next = network.finalise(node, network.enrol(node, 2)).await;
+        assert!(next.anchor.header.height > blocks.last().unwrap().block.header.height);
+        next.verify(&network.genesis).unwrap();
+    }
+    // They restart like any other network, and one that loses its votes now is one that lost them.
+    network.kill(2).await;
+    network.start_node(2);
+    assert!(network.ledger(2).status().votes);
+    network.kill(2).await;
+    network.wipe(2);
+    network.start_node(2);
+    assert!(!network.ledger(2).status().votes);
+    network.finalise(2, network.enrol(2, 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_does_not_hold_restores_nothing() {
+    let mut network = Network::start(1);
+    for number in 1..4 {
+        network.finalise(0, network.enrol(0, number)).await;
+    }
+    let blocks = backup(&network, 0).await;
+    network.kill(0).await;
+    network.wipe(0);
+    let refused = |change: fn(&mut Vec<CertifiedBlock>)| {
+        let mut changed = blocks.clone();
+        change(&mut changed);
+        let Err(error) = restore_node(&network, 0, &changed, true) else { panic!("it passed") };
+        assert!(!network.config(0).dir.exists(), "nothing is left");
+        match error {
+            RestoreError::Chain(error) => error.cheat(),
+            RestoreError::Empty => "empty",
+            error => panic!("{error}"),
+        }
+    };
+    assert_eq!(refused(|blocks| drop(blocks.remove(0))), "missing-block");
+    assert_eq!(refused(|blocks| blocks.last_mut().unwrap().certificate = None), "uncovered-end");
+    assert_eq!(refused(|blocks| blocks[0].block.header.state = Hash::ZERO), "altered-block");
+    assert_eq!(refused(Vec::clear), "empty");
+    restore_node(&network, 0, &blocks, true).unwrap();
+    network.start_node(0);
+    network.finalise(0, network.enrol(0, 5)).await;
 }

@@ -78,13 +78,19 @@ impl Block {
     /// Decodes a block and checks that its body is the one its header commits to.
     pub fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
         let block = Self::from_bytes(bytes)?;
-        if merkle_root(&block.leaves()) != block.header.transactions {
+        block.check_body()?;
+        Ok(block)
+    }
+
+    /// Checks that the body is the one that the header commits to.
+    pub fn check_body(&self) -> Result<(), BlockError> {
+        if merkle_root(&self.leaves()) != self.header.transactions {
             return Err(BlockError::Commitment("transactions"));
         }
-        if Self::engine_hash(&block.engine) != block.header.engine {
+        if Self::engine_hash(&self.engine) != self.header.engine {
             return Err(BlockError::Commitment("engine bytes"));
         }
-        Ok(block)
+        Ok(())
     }
 
     /// The hash by which a header commits to the engine's bytes.

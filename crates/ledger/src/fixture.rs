@@ -1,5 +1,7 @@
 //! A network in memory, for tests: real keys, real execution, real certificates, no engine.
 
+pub mod mix;
+
 use crate::{
     Anchor, Attestation, Block, Body, Centre, Certificate, Disclose, Draft, Enrol, Execution,
     Genesis, HeadProof, Header, Key, Loaded, LogEntry, NetworkRecord, OpenedRequest, Outcome,

@@ -3,8 +3,8 @@
 //! Read in this order: a [`Transaction`] asks for one change; [`execute`] applies the transactions
 //! of a block to the state and yields an [`Outcome`] each; a [`Header`] commits to all of it; a
 //! [`Receipt`] proves one transaction and its outcome under a quorum [`Certificate`]; a
-//! [`PatientLog`] proves that nothing about a patient was left out; a [`Permit`] is what a receipt
-//! allows one centre to hand out.
+//! [`PatientLog`] proves that nothing about a patient was left out; a [`ChainCheck`] proves all of
+//! history; a [`Permit`] is what a receipt allows one centre to hand out.
 //!
 //! Invariants: the same state and the same block give the same result on every node (integers,
 //! ordered maps, block time only); every decision, refusals included, is an entry in the patient's
@@ -15,6 +15,7 @@ mod anchor;
 mod apply;
 mod block;
 mod certificate;
+mod chain_check;
 mod genesis;
 mod heads;
 mod history;
@@ -24,6 +25,7 @@ mod opened;
 mod outcome;
 mod permit;
 mod receipt;
+mod segment;
 mod state;
 mod transaction;
 
@@ -34,6 +36,7 @@ pub use anchor::{Anchor, AnchorError, VerifiedAnchor};
 pub use apply::{Execution, Invalid, LIFETIME_MAX, Stop, build, execute};
 pub use block::{BLOCK_BYTES_MAX, Block, BlockError, Header};
 pub use certificate::{Certificate, CertificateError};
+pub use chain_check::{ChainCheck, ChainError, ChainFault, CheckedChain};
 pub use genesis::{Centre, Genesis, GenesisError};
 pub use heads::HeadProof;
 pub use history::{Change, Counted, KeptRule, Return, Returns, change_id, rule_id};
@@ -43,6 +46,9 @@ pub use opened::{BlindError, OpenedRequest, OpenedRule, ScopedTag, Wish};
 pub use outcome::{Outcome, Rejection};
 pub use permit::{Permit, PermitError, admit};
 pub use receipt::{Receipt, ReceiptError, VerifiedReceipt};
+pub use segment::{
+    CertifiedBlock, SegmentError, Summary, read_segment, segment_summary, write_segment,
+};
 pub use state::{
     CentreRecord, DisclosureRecord, Fate, Key, Linked, Loaded, NetworkRecord, PatientRecord,
     Position, Record, RulePage, RuleRecord, genesis_header, genesis_state, keys,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
+mod chain;
 mod world;
 
 use aegle_access::Decision;

@@ -2,6 +2,7 @@
 //!
 //! A library, so that benchmarks set up and call the same network that the demonstration plays on.
 
+mod backup;
 mod card;
 mod client;
 mod decide;
@@ -13,7 +14,9 @@ mod lake;
 mod locked;
 mod log;
 mod record;
+mod restore;
 mod secrets;
+mod segments;
 mod serve;
 mod settings;
 mod setup;
@@ -42,6 +45,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Backup(backup::Args),
     /// Answer one question about access, without any node
     Decide(decide::Args),
     Demo(demo::Args),
@@ -52,6 +56,7 @@ enum Command {
     Log(log::Args),
     Node(serve::Args),
     Record(record::Args),
+    Restore(restore::Args),
     Verify(verify::Args),
 }
 
@@ -59,6 +64,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Decide(args) => return decide::run(&args),
+        Command::Backup(args) => backup::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Genesis(args) => genesis::run(&args),
         Command::Init(args) => init::run(&args),
@@ -70,6 +76,7 @@ pub fn main() -> ExitCode {
             serve::run(&args)
         }
         Command::Record(args) => record::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Verify(args) => return verify::run(&args),
     };
     match ended {

@@ -1,13 +1,14 @@
-//! `aegle verify`: checks a receipt or a log against a genesis file, without any node.
+//! `aegle verify`: checks a receipt, a log or a backup of the ledger against a genesis file, without any node.
 //!
 //! Who checks trusts the genesis file and this program, nobody else. Exit codes: 0 for a proof that
 //! holds, 1 for a cheat, by its name in `docs/formats.md` ("What a cheat is called"), 2 when there is
 //! nothing to check. Absent on purpose: network, clock, keys; nothing sealed is opened.
 
+use crate::segments::{self, Named, Unread};
 use crate::serve::load_genesis;
 use aegle_ledger::{
-    Anchor, Body, Genesis, LogError, Outcome, PatientLog, Receipt, ReceiptError, Transaction,
-    VerifiedReceipt,
+    Body, ChainCheck, ChainError, CheckedChain, Genesis, Header, LogError, Outcome, PatientLog,
+    Receipt, ReceiptError, Transaction, VerifiedReceipt,
 };
 use aegle_model::{Bits, Canonical, Malformed, Timestamp};
 use anyhow::{Context, Result, bail};
@@ -20,7 +21,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Check a receipt or a log offline, from the network's genesis alone
+/// Check a receipt, a log or a backup of the ledger offline, from the network's genesis alone
 #[derive(Parser)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -33,6 +34,20 @@ enum Proof {
     Receipt(Source),
     /// That a patient's log is complete: nothing missing, added or changed
     Log(Source),
+    /// That a backup of the ledger is the network's history: every vote, link, signature and decision
+    Chain(Folder),
+}
+
+#[derive(clap::Args)]
+struct Folder {
+    /// The folder that `aegle backup ledger` wrote
+    dir: PathBuf,
+    /// The genesis of the network, from a place that you trust
+    #[arg(long, value_name = "FILE")]
+    genesis: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -79,6 +94,11 @@ enum Content {
     Log {
         entries: usize,
     },
+    Chain {
+        transactions: u64,
+        /// The digest of the last header: 32 bytes in hex.
+        block: String,
+    },
 }
 
 /// How the transaction ended.
@@ -115,6 +135,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let told = match &args.proof {
         Proof::Receipt(source) => source.check(check_receipt),
         Proof::Log(source) => source.check(check_log),
+        Proof::Chain(folder) => folder.check(),
     };
     told.unwrap_or_else(|error| {
         eprintln!("aegle: {error:#}");
@@ -130,14 +151,48 @@ impl Source {
     }
 
     fn load(&self) -> Result<(Vec<u8>, Genesis)> {
-        let genesis = load_genesis(&self.genesis);
-        let genesis = genesis.with_context(|| {
-            format!("could not check against the genesis `{}`", self.genesis.display())
-        })?;
+        let genesis = trusted(&self.genesis)?;
         let bytes = read(&self.file)
             .with_context(|| format!("could not read the proof `{}`", self.file.display()))?;
         Ok((bytes, genesis))
     }
+}
+
+impl Folder {
+    fn check(&self) -> Result<ExitCode> {
+        let genesis = trusted(&self.genesis)?;
+        let segments = segments::list(&self.dir)?;
+        if segments.is_empty() {
+            bail!("there is no segment in `{}`", self.dir.display());
+        }
+        tell(&check_chain(&segments, &genesis)?, self.json)
+    }
+}
+
+/// Whether the segments are a chain; an error when they cannot be read.
+fn check_chain(segments: &[Named], genesis: &Genesis) -> Result<Result<Held, Cheat>> {
+    let mut check = ChainCheck::new(genesis);
+    for segment in segments {
+        let blocks = match segment.blocks() {
+            Ok(blocks) => blocks,
+            Err(Unread::Segment { path, source }) => {
+                let (name, cheat) = (source.cheat(), anyhow::Error::new(source));
+                return Ok(Err(Cheat::new(name, cheat.context(path.display().to_string()))));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Err(error) = check.take(&blocks) {
+            return Ok(Err(error.into()));
+        }
+    }
+    Ok(check.finish().map_err(Cheat::from).map(|CheckedChain { tip, transactions }| {
+        Held::new(&tip, Content::Chain { transactions, block: tip.digest().to_string() })
+    }))
+}
+
+fn trusted(genesis: &Path) -> Result<Genesis> {
+    load_genesis(genesis)
+        .with_context(|| format!("could not check against the genesis `{}`", genesis.display()))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
@@ -173,13 +228,13 @@ fn check_receipt(bytes: &[u8], genesis: &Genesis) -> Result<Held, Cheat> {
     let Receipt { anchor, transaction, .. } = verified.receipt();
     let (ended, receipt) = (Ended::new(&verified), verified.hash().to_string());
     let content = Content::Receipt { transaction: kind(transaction), ended, receipt };
-    Ok(Held::new(anchor, content))
+    Ok(Held::new(&anchor.header, content))
 }
 
 fn check_log(bytes: &[u8], genesis: &Genesis) -> Result<Held, Cheat> {
     let verified = PatientLog::from_bytes(bytes)?.verify(genesis)?;
     let PatientLog { entries, anchor, .. } = verified.log();
-    Ok(Held::new(anchor, Content::Log { entries: entries.len() }))
+    Ok(Held::new(&anchor.header, Content::Log { entries: entries.len() }))
 }
 
 /// The kind of a transaction, in the words of `docs/formats.md`.
@@ -197,8 +252,7 @@ fn kind(transaction: &Transaction) -> &'static str {
 }
 
 impl Held {
-    fn new(anchor: &Anchor, content: Content) -> Self {
-        let header = &anchor.header;
+    fn new(header: &Header, content: Content) -> Self {
         let (network, time) = (header.network.to_string(), time(header.time));
         Self { network, height: header.height, time, content }
     }
@@ -232,6 +286,12 @@ impl From<Malformed> for Cheat {
 
 impl From<ReceiptError> for Cheat {
     fn from(error: ReceiptError) -> Self {
+        Self::new(error.cheat(), error)
+    }
+}
+
+impl From<ChainError> for Cheat {
+    fn from(error: ChainError) -> Self {
         Self::new(error.cheat(), error)
     }
 }
@@ -275,6 +335,11 @@ impl fmt::Display for Held {
                 f,
                 "receipt holds: network {network}, height {height}, {time}, {transaction}, \
                  {ended}, receipt {receipt}"
+            ),
+            Content::Chain { transactions, block } => write!(
+                f,
+                "chain holds: network {network}, blocks 1 to {height}, {time}, {transactions} \
+                 transactions, last block {block}"
             ),
             Content::Log { entries } => write!(
                 f,

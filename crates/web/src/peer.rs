@@ -1,4 +1,5 @@
-//! What other centres ask of this one: decide, hand out a part, take an offer, be there.
+//! What other centres ask of this one: decide, hand out a part, take an offer, be there. And what its
+//! own operator does: its blocks.
 //!
 //! Bodies are canonical bytes. Who calls is known from the certificate of the connection, never
 //! from the message.
@@ -37,6 +38,7 @@ pub fn peer(centre: Centre) -> Router {
         .route("/guard", post(guard))
         .route("/part", post(part))
         .route("/offer", post(offer))
+        .route("/blocks", post(blocks))
         .route("/ping", post(ping))
         .layer(middleware::from_fn_with_state(Arc::new(Gate::new(limits)), limits::admit_member))
         .layer(middleware::from_fn_with_state(None::<Arc<Metrics>>, limits::observe))
@@ -68,6 +70,14 @@ async fn offer(
 ) -> Answer<StatusCode> {
     blocking(move || centre.receive_offer(from.centre, &message)).await??;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn blocks(
+    State(centre): State<Centre>,
+    ConnectInfo(from): Caller,
+    message: Bytes,
+) -> Answer<Vec<u8>> {
+    Ok(centre.back_up(from.centre, &message).await?)
 }
 
 async fn ping(_: Caller) -> StatusCode {

@@ -1,0 +1,84 @@
+//! Reads the blocks of a node that does not run, for a backup.
+
+use crate::{
+    archive::{self, Bodies, Certificates},
+    certificate,
+    engine::{PAGE_BYTES, PAGES},
+    node::{self, PREFIX, STACK_BYTES, STORAGE, StartError},
+};
+use aegle_ledger::{CertifiedBlock, Genesis};
+use aegle_model::SigningKey;
+use commonware_runtime::{
+    Runner as _, Supervisor as _,
+    buffer::paged::CacheRef,
+    tokio::{self as runtime, Context},
+};
+use commonware_storage::archive::{Archive as _, Identifier};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    thread,
+};
+
+/// The final blocks from height `from` on in the folder `dir` ([`crate::Config::dir`]), with the votes for
+/// each of them that are there: one, and more until they have `bytes` together. Waits while a node runs
+/// on the folder.
+pub fn stored_blocks(
+    dir: &Path,
+    genesis: &Genesis,
+    key: &SigningKey,
+    from: u64,
+    bytes: usize,
+) -> Result<Vec<CertifiedBlock>, StartError> {
+    let identity = node::identity(genesis, key)?;
+    let missing = |source| StartError::Folder { dir: dir.to_owned(), source };
+    let storage = dir.join(STORAGE);
+    if !storage.is_dir() {
+        return Err(missing(io::ErrorKind::NotFound.into()));
+    }
+    node::claim(dir, genesis, &key.public())?;
+    let read = || {
+        let settings = runtime::Config::new()
+            .with_storage_directory(&storage)
+            .with_worker_threads(1)
+            .with_thread_stack_size(STACK_BYTES);
+        runtime::Runner::new(settings).start(|context| async move {
+            let (context, pages) = (context.child("stored"), CacheRef::new(PAGE_BYTES, PAGES));
+            let files = archive::files(&context, PREFIX, &identity.scheme, &pages).await;
+            blocks(&files, from, bytes).await
+        })
+    };
+    let read = || {
+        let read = catch_unwind(AssertUnwindSafe(read));
+        read.map_err(|panic| StartError::Engine(node::message(&*panic)))
+    };
+    thread::scope(|scope| {
+        let builder = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, read);
+        let ended = builder.map_err(StartError::Thread)?.join();
+        ended.unwrap_or_else(|panic| Err(StartError::Engine(node::message(&*panic))))
+    })
+}
+
+async fn blocks(
+    (votes, bodies): &(Certificates<Context>, Bodies<Context>),
+    from: u64,
+    bytes: usize,
+) -> Vec<CertifiedBlock> {
+    let (mut blocks, mut taken) = (Vec::new(), 0);
+    // Block 0 is everybody's own.
+    for height in from.max(1).. {
+        let body = bodies.get(Identifier::Index(height)).await;
+        let body = body.expect("the archive of blocks cannot be read");
+        let Some(body) = body.filter(|_| taken < bytes) else { break };
+        let block = body.block().clone();
+        let vote = votes.get(Identifier::Index(height)).await;
+        let vote = vote.expect("the archive of certificates cannot be read");
+        let same = |vote: &_| certificate::is_for(vote, &block.header.digest());
+        let certificate = vote.filter(same).map(|vote| certificate::convert(&vote));
+        let certified = CertifiedBlock { block, certificate };
+        taken += borsh::object_length(&certified).expect("measuring cannot fail");
+        blocks.push(certified);
+    }
+    blocks
+}

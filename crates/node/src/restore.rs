@@ -1,0 +1,93 @@
+//! `aegle restore`: makes the ledger's folder from a backup. Everything in it is checked and executed again.
+
+use crate::secrets::Secrets;
+use crate::segments;
+use crate::serve::load_genesis;
+use crate::settings::Settings;
+use aegle_consensus::Restore;
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Make the ledger's folder from a backup, for a node that does not run
+#[derive(Parser)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Check and execute every block, then put the folder in its place
+    Ledger {
+        /// The folder of the backup
+        dir: PathBuf,
+        /// The configuration of the node
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Vote on from the backup's last block. ONLY when the whole network begins again: every node
+        /// is stopped, and each that lost its folder is restored from the same blocks before any
+        /// starts. Else this node may vote twice, and what is final may be contradicted
+        #[arg(long)]
+        all_stopped: bool,
+    },
+}
+
+/// How long a node that runs may take to take a call.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let What::Ledger { dir, config, all_stopped } = &args.what;
+    let settings = Settings::load(config)?;
+    let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
+    let stretches = segments::list(dir)?;
+    if stretches.is_empty() {
+        bail!("there is no segment in `{}`", dir.display());
+    }
+    nobody_runs(&settings, *all_stopped)?;
+    let target = Restore {
+        dir: settings.data.join("ledger"),
+        voted: settings.secrets.with_extension("voted"),
+        genesis: load_genesis(&settings.genesis)?,
+        key: secrets.node()?,
+        votes: *all_stopped,
+    };
+    let restored = aegle_consensus::restore(&target, stretches.iter().map(segments::Named::blocks));
+    let tip = restored.with_context(|| format!("could not restore from `{}`", dir.display()))?.tip;
+    println!(
+        "ledger restored: network {}, blocks 1 to {}, the last one {}",
+        tip.network,
+        tip.height,
+        tip.digest()
+    );
+    if *all_stopped {
+        println!(
+            "This node votes on from there. Start it when every centre that restored reads the same \
+             line above, and no sooner."
+        );
+    } else {
+        println!("This node follows the others and does not vote.");
+    }
+    Ok(())
+}
+
+/// Makes sure that this node does not run, and no other if none may.
+fn nobody_runs(settings: &Settings, all_stopped: bool) -> Result<()> {
+    let own = settings.ledger.listen;
+    drop(TcpListener::bind(own).with_context(|| format!("the node runs at {own}; stop it first"))?);
+    for peer in settings.ledger.peers.iter().filter(|_| all_stopped) {
+        // Who cannot be found does not run there.
+        for address in peer.address.to_socket_addrs().into_iter().flatten() {
+            if TcpStream::connect_timeout(&address, ANSWER_WITHIN).is_ok() {
+                bail!(
+                    "the ledger of {} answers at {address}, so not all are stopped; restore without \
+                     `--all-stopped`, and this node follows the others",
+                    peer.centre
+                );
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! `aegle backup`, `aegle verify chain` and `aegle restore` as an operator calls them, with a real node.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+use serde_json::Value;
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// A network of one centre, and a folder for its backup.
+struct Place {
+    folder: tempfile::TempDir,
+    api: SocketAddr,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let addresses = free_addresses();
+        let place = Self { folder, api: addresses[2] };
+        let home = place.home();
+        well(&place.aegle(&["init", "--code", "ZMC", home.to_str().unwrap()]));
+        let (genesis, card) = (home.join("genesis"), home.join("card.toml"));
+        let made = ["genesis", "--name", "test", "--time", "2026-10-01T00:00:00Z", "-o"];
+        let made = made.into_iter().chain([genesis.to_str().unwrap(), card.to_str().unwrap()]);
+        well(&place.aegle(&made.collect::<Vec<_>>()));
+        let mut config = fs::read_to_string(place.config()).unwrap();
+        let defaults = ["0.0.0.0:7401", "0.0.0.0:7402", "127.0.0.1:7403"];
+        for (default, address) in defaults.iter().zip(addresses) {
+            config = config.replace(&format!("{default:?}"), &format!("\"{address}\""));
+        }
+        fs::write(place.config(), config).unwrap();
+        place
+    }
+
+    fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.home().join("aegle.toml")
+    }
+
+    fn ledger(&self) -> PathBuf {
+        self.home().join("data/ledger")
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.folder.path().join("backup")
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        let paths = fs::read_dir(self.backup()).unwrap().map(|entry| entry.unwrap().path());
+        let mut paths: Vec<_> =
+            paths.filter(|path| path.extension().is_some_and(|it| it == "segment")).collect();
+        paths.sort();
+        paths
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aegle"));
+        command.args(words);
+        command.env("AEGLE_PASSPHRASE", "the words that open this centre");
+        command.env("AEGLE_ADMIN_PASSPHRASE", "the first one who may sign in");
+        command
+    }
+
+    fn aegle(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// A command about this backup and this node, with more words.
+    fn about(&self, command: &str, more: &[&str]) -> Output {
+        let paths = [self.backup(), self.config()];
+        let [dir, config] = paths.each_ref().map(|path| path.to_str().unwrap());
+        self.aegle(&[&[command, "ledger", dir, "--config", config], more].concat())
+    }
+
+    #[track_caller]
+    fn restore(&self, more: &[&str]) -> String {
+        well(&self.about("restore", more))
+    }
+
+    #[track_caller]
+    fn back_up(&self) -> String {
+        well(&self.about("backup", &[]))
+    }
+
+    /// What `aegle verify chain` says, in JSON, and its exit code.
+    fn verify(&self) -> (Value, Option<i32>) {
+        let (dir, genesis) = (self.backup(), self.home().join("genesis"));
+        let [dir, genesis] = [&dir, &genesis].map(|path| path.to_str().unwrap());
+        let output = self.aegle(&["verify", "chain", dir, "--genesis", genesis, "--json"]);
+        (serde_json::from_slice(&output.stdout).unwrap(), output.status.code())
+    }
+
+    /// The height up to which the backup holds.
+    #[track_caller]
+    fn verified(&self) -> u64 {
+        let (found, code) = self.verify();
+        assert_eq!((&found["holds"], code), (&Value::Bool(true), Some(0)), "{found}");
+        found["height"].as_u64().unwrap()
+    }
+
+    fn start(&self) -> Node {
+        let log = self.home().join("node.log");
+        let file = File::create(&log).unwrap();
+        let mut command = self.command(&["node", "--config", self.config().to_str().unwrap()]);
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        let node = Node { child: command.spawn().unwrap(), log };
+        let client = aegle_node::Client::new(&format!("http://{}", self.api)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        node.wait("ready", || runtime.block_on(client.ready()));
+        node
+    }
+}
+
+/// A node that ends with the test.
+struct Node {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Node {
+    #[track_caller]
+    fn wait(&self, what: &str, mut ask: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !ask() {
+            let log = || fs::read_to_string(&self.log).unwrap();
+            assert!(began.elapsed() < PATIENCE, "the node is not {what}\n{}", log());
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn stop(mut self) {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(asked.success() && self.child.wait().unwrap().success());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn well(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert!(!output.status.success(), "{}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+fn free_addresses() -> Vec<SocketAddr> {
+    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn cut(path: &Path) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+}
+
+#[test]
+fn a_ledger_is_backed_up_verified_and_restored() {
+    let place = Place::new();
+    let node = place.start();
+    let first = place.back_up();
+    assert!(first.contains("new in 1 segments"), "{first}");
+    let height = place.verified();
+    node.wait("going on", || {
+        place.back_up();
+        place.segments().len() == 2
+    });
+    assert!(place.verified() > height);
+
+    // A running node keeps its folder for itself, and what is cut is noticed and written again.
+    let runs = refused(&place.about("restore", &[]));
+    assert!(runs.contains("stop it first"), "{runs}");
+    let segment = &place.segments()[0];
+    let whole = fs::read(segment).unwrap();
+    cut(segment);
+    let (found, code) = place.verify();
+    assert_eq!((&found["cheat"], code), (&Value::from("damaged-segment"), Some(1)));
+    place.back_up();
+    assert_eq!(fs::read(segment).unwrap(), whole);
+    fs::remove_file(segment).unwrap();
+    assert_eq!(place.verify().0["cheat"], "missing-block");
+    place.back_up();
+    node.stop();
+
+    // The same from the folder of a node that does not run.
+    let stopped = place.back_up();
+    let height = place.verified();
+    assert!(stopped.contains(&format!("blocks 1 to {height},")), "{stopped}");
+    let again = place.back_up();
+    assert!(again.contains("0 new in 0 segments"), "{again}");
+    let none_of_it = fs::read_dir(place.backup()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut others: Vec<_> = none_of_it.filter_map(|name| name.into_string().ok()).collect();
+    others.retain(|name| !name.ends_with(".segment"));
+    others.sort();
+    assert_eq!(others, ["genesis", "lock"], "no keys, no journal, nothing half written");
+
+    let full = refused(&place.about("restore", &[]));
+    assert!(full.contains("is not empty"), "{full}");
+    fs::remove_dir_all(place.ledger()).unwrap();
+    let restored = place.restore(&[]);
+    assert!(restored.contains("does not vote"), "{restored}");
+    let voted = fs::read_to_string(place.home().join("secrets.voted")).unwrap();
+    assert!(voted.contains("lost "), "{voted}");
+
+    // It is alone, so nobody else can go on: the whole network begins again.
+    fs::remove_dir_all(place.ledger()).unwrap();
+    let restored = place.restore(&["--all-stopped"]);
+    assert!(restored.contains(&format!("blocks 1 to {height},")), "{restored}");
+    let node = place.start();
+    node.wait("going on", || {
+        place.back_up();
+        place.verified() > height
+    });
+    assert!(!node.log().contains("ERROR"), "{}", node.log());
+    node.stop();
+}
