@@ -12,6 +12,6 @@ mod decide;
 mod request;
 mod rule;
 
-pub use decide::{Decision, Explanation, Policy, decide, explain};
+pub use decide::{Decision, Explanation, Policy, decide, decide_late, explain};
 pub use request::{Part, PartError, Request, Subject};
 pub use rule::{Effect, Purpose, Purposes, Rule, RuleError, Scope};

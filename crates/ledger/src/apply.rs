@@ -5,6 +5,7 @@
 //! than memory.
 
 mod disclosure;
+mod late;
 mod patient;
 mod restore;
 mod rule;
@@ -166,6 +167,11 @@ impl Work<'_> {
             Body::Restore(restore) => {
                 self.want([keys::patient(restore.patient), keys::returns(restore.patient)]);
             }
+            Body::Late(late) => self.want([
+                keys::patient(late.disclose.patient),
+                keys::disclosure(late.disclose.request),
+                keys::journal(author),
+            ]),
         }
         self.want(transaction.change_id().iter().map(keys::change));
     }
@@ -197,6 +203,7 @@ impl Work<'_> {
             Body::Disclose(disclose) => self.disclose(author, transaction.id(), disclose),
             Body::Deliver(deliver) => self.deliver(author, deliver),
             Body::Restore(restore) => self.restore(transaction, restore),
+            Body::Late(late) => self.late(author, transaction.id(), late),
         }
     }
 

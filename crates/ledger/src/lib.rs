@@ -44,17 +44,17 @@ pub use log::{LogEntry, LogError, PatientLog, VerifiedLog};
 pub use merkle::{InclusionProof, merkle_root};
 pub use opened::{BlindError, OpenedRequest, OpenedRule, ScopedTag, Wish};
 pub use outcome::{Outcome, Rejection};
-pub use permit::{Permit, PermitError, admit};
+pub use permit::{Permit, PermitError, admit, admit_late};
 pub use receipt::{Receipt, ReceiptError, VerifiedReceipt};
 pub use segment::{
     CertifiedBlock, SegmentError, Summary, read_segment, segment_summary, write_segment,
 };
 pub use state::{
-    CentreRecord, DisclosureRecord, Fate, Key, Linked, Loaded, NetworkRecord, PatientRecord,
-    Position, Record, RulePage, RuleRecord, genesis_header, genesis_state, keys,
+    CentreRecord, DisclosureRecord, Fate, JournalRecord, Key, Linked, Loaded, NetworkRecord,
+    PatientRecord, Position, Record, RulePage, RuleRecord, genesis_header, genesis_state, keys,
 };
 pub use transaction::{
-    Attestation, Body, Deliver, Delivered, Disclose, Draft, Enrol, Grant, Link, Missing,
+    Attestation, Body, Deliver, Delivered, Disclose, Draft, Enrol, Grant, Late, Link, Missing,
     PartDelivery, Publish, Restore, Revoke, SEALED_BYTES_MAX, Step, TRANSACTION_BYTES_MAX,
     Transaction, TransactionError, TxId,
 };

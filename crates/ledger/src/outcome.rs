@@ -73,4 +73,12 @@ pub enum Rejection {
     /// Too many returns.
     #[error("the patient has returned to earlier rules as often as the ledger allows")]
     TooManyReturns,
+    /// Something else than an emergency access by the author's own staff to the author's own data.
+    #[error(
+        "a journal holds emergency accesses of the author's staff to its own data, nothing else"
+    )]
+    NotForJournal,
+    /// A journal's entry that does not follow the last one.
+    #[error("the entry does not follow the last one of the author's journal")]
+    BrokenJournal,
 }

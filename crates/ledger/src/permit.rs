@@ -1,6 +1,7 @@
 //! The permit: what a receipt allows one centre to hand out. The only key to a lake.
 
-use crate::{OpenedRequest, VerifiedReceipt};
+use crate::{Body, Centre, Disclose, OpenedRequest, Transaction, VerifiedReceipt};
+use aegle_access::{Decision, decide_late};
 use aegle_model::{
     CellId, CentreId, Hash, PatientId, RecordKey, RequestId, Requester, Timestamp, Vocabulary,
 };
@@ -11,7 +12,7 @@ const FRESH_MS: u64 = 120_000;
 
 /// Exactly these cells of this patient may leave, sealed to this recipient.
 ///
-/// There is no other way to make one than [`admit`].
+/// There is no other way to make one than [`admit`] and, in an emergency, [`admit_late`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
     request: RequestId,
@@ -55,13 +56,46 @@ pub fn admit(
     now: Timestamp,
 ) -> Result<Permit, PermitError> {
     let (disclose, decision) = receipt.decided().ok_or(PermitError::NotADisclosure)?;
-    let same = (disclose.opened, disclose.request, disclose.patient);
-    if same != (opened.hash(), opened.request, opened.patient) {
-        return Err(PermitError::OtherRequest);
-    }
+    // Of two faults the first is told: what is not this request's is not looked at any further.
+    is_of(disclose, opened)?;
     if now.0 > receipt.receipt().anchor.header.time.0.saturating_add(FRESH_MS) {
         return Err(PermitError::Stale);
     }
+    permitted((disclose, decision, receipt.hash()), opened, key, (me, vocabulary))
+}
+
+/// What an entry of this centre's own journal permits: it must be signed, and on disk before.
+pub fn admit_late(
+    entry: &Transaction,
+    opened: &OpenedRequest,
+    key: &RecordKey,
+    (me, vocabulary): (&Centre, &Vocabulary),
+) -> Result<Permit, PermitError> {
+    let Body::Late(late) = entry.body() else { return Err(PermitError::NotADisclosure) };
+    let own = (entry.author(), entry.key()) == (me.id, me.key);
+    if !own || entry.check(opened.network).is_err() {
+        return Err(PermitError::Requester);
+    }
+    is_of(&late.disclose, opened)?;
+    let decision = decide_late(&late.disclose.question);
+    permitted((&late.disclose, &decision, entry.id()), opened, key, (me.id, vocabulary))
+}
+
+fn is_of(disclose: &Disclose, opened: &OpenedRequest) -> Result<(), PermitError> {
+    let same = (disclose.opened, disclose.request, disclose.patient);
+    if same == (opened.hash(), opened.request, opened.patient) {
+        Ok(())
+    } else {
+        Err(PermitError::OtherRequest)
+    }
+}
+
+fn permitted(
+    (disclose, decision, receipt): (&Disclose, &Decision, Hash),
+    opened: &OpenedRequest,
+    key: &RecordKey,
+    (me, vocabulary): (CentreId, &Vocabulary),
+) -> Result<Permit, PermitError> {
     if let Requester::Professional { centre, .. } = opened.requester
         && centre != disclose.requester.centre
     {
@@ -81,7 +115,7 @@ pub fn admit(
     let granted = decision.granted[position].iter().map(|position| cells[position]).collect();
     Ok(Permit {
         request: opened.request,
-        receipt: receipt.hash(),
+        receipt,
         patient: opened.patient,
         cells: granted,
         catalogue: vocabulary.version,

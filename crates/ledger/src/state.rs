@@ -134,6 +134,15 @@ pub struct DisclosureRecord {
     pub parts: Vec<(CentreId, Fate)>,
 }
 
+/// How far a centre's journal of emergencies is on the ledger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct JournalRecord {
+    /// How many entries.
+    pub entries: u64,
+    /// [`crate::Late::link`] of the last; zero before the first.
+    pub last: Hash,
+}
+
 /// What is known of a part of a disclosure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Fate {
@@ -162,6 +171,7 @@ impl Record for PatientRecord {}
 impl Record for RulePage {}
 impl Record for RuleRecord {}
 impl Record for DisclosureRecord {}
+impl Record for JournalRecord {}
 impl Record for Position {}
 impl Record for PatientId {}
 impl Record for Hash {}
@@ -225,6 +235,11 @@ pub mod keys {
     /// [`super::DisclosureRecord`].
     pub fn disclosure(request: RequestId) -> Key {
         key("aegle.key.disclosure", &[request.as_bytes()])
+    }
+
+    /// [`super::JournalRecord`].
+    pub fn journal(centre: CentreId) -> Key {
+        key("aegle.key.journal", &[centre.as_bytes()])
     }
 
     /// The [`super::Position`] of a transaction; its presence keeps it from being applied twice.

@@ -8,7 +8,7 @@ use crate::opened::OpenedRequest;
 use aegle_access::{Request, Rule};
 use aegle_model::{
     Batch, Bits, Canonical, CentreId, Hash, Malformed, NetworkId, PatientId, PublicKey, RequestId,
-    RuleId, Signature, SigningKey, Vocabulary,
+    RuleId, Signature, SigningKey, Timestamp, Vocabulary,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -71,6 +71,8 @@ pub enum Body {
     Deliver(Deliver),
     /// A patient returns to earlier rules.
     Restore(Restore),
+    /// A record was read in an emergency while the ledger could not be reached.
+    Late(Box<Late>),
 }
 
 /// A new version of the author's catalogue.
@@ -148,6 +150,38 @@ pub struct Disclose {
     pub question: Request,
     /// The catalogue version of each part of the question.
     pub catalogues: Vec<u32>,
+}
+
+impl Disclose {
+    fn is_attested(&self, holds: Holds<'_>) -> bool {
+        let Attestation { key, signature, .. } = &self.requester;
+        holds(key, REQUEST, self.opened.as_bytes(), signature)
+    }
+}
+
+/// An entry of the author's journal: its professional read its own data in an emergency while the
+/// ledger could not be reached, and the ledger is told afterwards.
+///
+/// The entries of one centre follow each other as links of a chain, and the ledger takes them in this
+/// order only: each once, none left out, none altered.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Late {
+    /// What would have been brought to the ledger at once. One part: the author's own.
+    pub disclose: Disclose,
+    /// When it happened, by the author's clock.
+    pub at: Timestamp,
+    /// The position in the author's journal, from 0.
+    pub number: u64,
+    /// [`Self::link`] of the entry before; zero for the first.
+    pub previous: Hash,
+}
+
+impl Late {
+    /// What the next entry follows.
+    pub fn link(&self) -> Hash {
+        let bytes = borsh::to_vec(self).expect("writing to memory cannot fail");
+        Hash::of("aegle.journal", &[&bytes])
+    }
 }
 
 /// What became of the parts of a disclosure: lineage.
@@ -413,10 +447,8 @@ impl Transaction {
                 let bytes = link_bytes(self.draft.network, *patient, self.draft.author, *speaks);
                 holds(&by_patient.key, LINK, &bytes, &by_patient.signature)
             }
-            Body::Disclose(disclose) => {
-                let Attestation { key, signature, .. } = &disclose.requester;
-                holds(key, REQUEST, disclose.opened.as_bytes(), signature)
-            }
+            Body::Disclose(disclose) => disclose.is_attested(holds),
+            Body::Late(late) => late.disclose.is_attested(holds),
             _ => true,
         };
         if held { Ok(()) } else { Err(TransactionError::Signature("attestation")) }
@@ -426,6 +458,7 @@ impl Transaction {
         match &self.draft.body {
             Body::Grant(grant) => &grant.sealed,
             Body::Disclose(disclose) => &disclose.sealed,
+            Body::Late(late) => &late.disclose.sealed,
             _ => &[],
         }
     }

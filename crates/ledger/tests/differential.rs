@@ -34,7 +34,7 @@ fn propose(network: &Network, candidates: Vec<Transaction>) -> Execution {
     let (parent, mut loaded) = (network.tip(), Loaded::default());
     let time = aegle_model::Timestamp(parent.time.0 + 10);
     loop {
-        match build(&loaded, parent, time, candidates.clone()) {
+        match build(&loaded, parent, time, &candidates) {
             Err(Stop::Needs(keys)) => {
                 keys.iter().for_each(|key| loaded.add(*key, network.bytes(key)));
             }

@@ -248,6 +248,7 @@ fn kind(transaction: &Transaction) -> &'static str {
         Body::Disclose(_) => "disclose",
         Body::Deliver(_) => "deliver",
         Body::Restore(_) => "restore",
+        Body::Late(_) => "late",
     }
 }
 

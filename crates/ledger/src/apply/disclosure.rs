@@ -5,7 +5,7 @@ use crate::outcome::{Outcome, Rejection};
 use crate::state::{DisclosureRecord, Fate, PatientRecord, keys};
 use crate::transaction::{Deliver, Disclose, PartDelivery, TxId};
 use aegle_access::{Subject, decide};
-use aegle_model::CentreId;
+use aegle_model::{CentreId, RequestId};
 
 impl Work<'_> {
     /// Decides a request. The decision is the log entry: there is no way to have one without the
@@ -23,18 +23,25 @@ impl Work<'_> {
         let rules = self.rules(disclose.patient, &record)?;
         let policy = self.network()?.policy;
         let decision = decide(&rules, &disclose.question, policy, self.time);
-        let parts =
-            disclose.question.parts.iter().map(|part| (part.centre(), Fate::Open)).collect();
-        let requester = disclose.requester.centre;
-        let disclosure =
-            DisclosureRecord { patient: disclose.patient, transaction: id, requester, parts };
-        self.put(keys::disclosure(disclose.request), &disclosure);
+        self.keep_disclosure(id, disclose);
         Ok(Ok(Outcome::Decided(decision)))
+    }
+
+    pub(super) fn keep_disclosure(&mut self, transaction: TxId, disclose: &Disclose) {
+        let Disclose { patient, requester, question, .. } = disclose;
+        let parts = question.parts.iter().map(|part| (part.centre(), Fate::Open)).collect();
+        let (patient, requester) = (*patient, requester.centre);
+        let disclosure = DisclosureRecord { patient, transaction, requester, parts };
+        self.put(keys::disclosure(disclose.request), &disclosure);
+    }
+
+    pub(super) fn is_decided(&mut self, request: RequestId) -> Result<bool, Halt> {
+        Ok(self.get::<DisclosureRecord>(keys::disclosure(request))?.is_some())
     }
 
     /// The author holds the record key, the requester's centre answers for the requester, and only
     /// a centre that speaks for the patient can say that the patient asks.
-    fn entitled(
+    pub(super) fn entitled(
         &mut self,
         author: CentreId,
         disclose: &Disclose,
@@ -60,7 +67,7 @@ impl Work<'_> {
         disclose: &Disclose,
         record: &PatientRecord,
     ) -> Result<Result<(), Rejection>, Halt> {
-        if self.get::<DisclosureRecord>(keys::disclosure(disclose.request))?.is_some() {
+        if self.is_decided(disclose.request)? {
             return Ok(Err(Rejection::Decided));
         }
         let parts = &disclose.question.parts;

@@ -124,6 +124,7 @@ impl<'a> Work<'a> {
             Body::Revoke(revoke) => Some(revoke.patient),
             Body::Restore(restore) => Some(restore.patient),
             Body::Disclose(disclose) => Some(disclose.patient),
+            Body::Late(late) => Some(late.disclose.patient),
             Body::Deliver(deliver) => self
                 .get::<state::DisclosureRecord>(keys::disclosure(deliver.request))?
                 .map(|disclosure| disclosure.patient),

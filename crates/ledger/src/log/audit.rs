@@ -9,7 +9,7 @@ use crate::{
     Body, Change, Disclose, Genesis, Grant, Header, KeptRule, LIFETIME_MAX, Outcome, Position,
     Return, Returns, TxId, rule_id,
 };
-use aegle_access::{Decision, Rule, decide};
+use aegle_access::{Decision, Rule, decide, decide_late};
 use aegle_model::{Hash, NetworkId, PatientId, RuleId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,6 +65,10 @@ impl PatientLog {
                 asked.insert(disclose.request);
                 false
             }
+            Body::Late(late) => {
+                asked.insert(late.disclose.request);
+                false
+            }
             Body::Deliver(deliver) => !asked.contains(&deliver.request),
             _ => false,
         })?;
@@ -78,7 +82,9 @@ impl PatientLog {
         let mut rules = Rules::default();
         let mut right = self.entries.clone();
         for (entry, number) in right.iter_mut().zip(0..) {
-            if let Body::Disclose(disclose) = entry.transaction.body() {
+            if let Body::Late(late) = entry.transaction.body() {
+                entry.outcome = Outcome::Decided(decide_late(&late.disclose.question));
+            } else if let Body::Disclose(disclose) = entry.transaction.body() {
                 let standing = rules.standing(entry.height);
                 let question = &disclose.question;
                 let decision = decide(standing, question, genesis.policy, entry.time);
@@ -163,6 +169,7 @@ impl LogEntry {
             Body::Revoke(revoke) => revoke.patient,
             Body::Restore(restore) => restore.patient,
             Body::Disclose(disclose) => disclose.patient,
+            Body::Late(late) => late.disclose.patient,
             Body::Deliver(_) => patient,
         };
         self.transaction.network() == network && named == patient
@@ -172,7 +179,8 @@ impl LogEntry {
     fn is_genuine(&self) -> bool {
         let outcome = match (self.transaction.body(), &self.outcome) {
             (Body::Disclose(disclose), Outcome::Decided(decision)) => answers(decision, disclose),
-            (Body::Disclose(_), _) => false,
+            (Body::Late(late), Outcome::Decided(decision)) => answers(decision, &late.disclose),
+            (Body::Disclose(_) | Body::Late(_), _) => false,
             (Body::Restore(restore), _) if restore.height >= self.height => false,
             (_, outcome) => *outcome == Outcome::Done,
         };

@@ -251,6 +251,9 @@ fn transactions_of_every_kind() {
     );
     golden(&disclosure(), "614a6da86cf09588aa36e87520d4bd2b3d06229ff5c38e7c91b4f7563f3ea093");
     golden(&disclosure().id(), "8b4bd039ee12be57bb246771b19fa07a0b3cbc44f54d1976c5141d29053c2241");
+    golden(&late(), "8c05aa47dfdf9b9c0bb5d6d3ed84f885ea0be65f0a34fe00774be64f33a17118");
+    let Body::Late(entry) = late().body().clone() else { unreachable!() };
+    golden(&entry.link(), "2b9dd29aa911b896dd4a3cd5443a34b7a5bcab666222d3cf1aa5006079ed9b19");
     golden(&delivery(), "6490a7c5ed4aff90295459c0f824a86459a2b70fa44134afb5faee9627fc2cda");
 }
 
@@ -264,6 +267,12 @@ fn disclosure() -> Transaction {
         question: question(),
         catalogues: vec![1],
     })))
+}
+
+fn late() -> Transaction {
+    let Body::Disclose(disclose) = disclosure().body().clone() else { unreachable!() };
+    let (at, previous) = (Timestamp(1_000), Hash::ZERO);
+    transaction(Body::Late(Box::new(Late { disclose: *disclose, at, number: 3, previous })))
 }
 
 fn delivery() -> Transaction {
@@ -285,7 +294,7 @@ fn outcomes_of_every_kind() {
     );
     golden(
         &REJECTIONS.map(Outcome::Rejected),
-        "a3e58ac403720774317559bcd93b57f4ccc2848e78b99fa584a7c4523a231e3c",
+        "62352f70515d1e47f12e10580fe2ae4ba1d53dd7247ad7ddba5a89b87fd85439",
     );
 }
 

@@ -188,6 +188,9 @@ pub(super) fn body() -> impl Strategy<Value = Body> {
             .prop_map(|(request, parts)| Body::Deliver(Deliver { request, parts })),
         (patient_id(), any::<u64>())
             .prop_map(|(patient, height)| Body::Restore(Restore { patient, height })),
+        (disclose(), time(), any::<u64>(), hash()).prop_map(|(disclose, at, number, previous)| {
+            Body::Late(Box::new(Late { disclose, at, number, previous }))
+        }),
     ]
 }
 
@@ -205,7 +208,7 @@ prop_compose! {
     }
 }
 
-pub(super) const REJECTIONS: [Rejection; 17] = [
+pub(super) const REJECTIONS: [Rejection; 19] = [
     Rejection::UnknownPatient,
     Rejection::PatientTaken,
     Rejection::UnknownCentre,
@@ -223,6 +226,8 @@ pub(super) const REJECTIONS: [Rejection; 17] = [
     Rejection::Repeated,
     Rejection::NotPast,
     Rejection::TooManyReturns,
+    Rejection::NotForJournal,
+    Rejection::BrokenJournal,
 ];
 
 pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
