@@ -17,7 +17,9 @@ mod error;
 mod guard;
 mod hand_out;
 mod history;
+mod journal;
 pub mod keybox;
+mod late;
 mod lineage;
 mod link;
 mod log;
@@ -40,6 +42,8 @@ pub use change::Progress;
 pub use enrol::NewLogin;
 pub use error::{Error, chain};
 pub use history::{Changed, Fate, RestorePreview, RuleChange};
+pub use journal::{Journal, JournalError};
+pub use late::Emergency;
 pub use link::{Offer, OfferMessage};
 pub use log::{LogPage, LogView, Seen};
 pub use peers::{PeerAddress, PeerError, Peers};
@@ -68,6 +72,10 @@ struct Inner {
     under_way: change::UnderWay,
     /// Held while a patient is tied to this centre: one at a time.
     admitting: tokio::sync::Mutex<()>,
+    /// Held while an emergency is put into the journal.
+    journaling: tokio::sync::Mutex<()>,
+    /// Held while the ledger is told of emergencies.
+    telling: tokio::sync::Mutex<()>,
 }
 
 /// What a [`Centre`] is made of.
@@ -88,6 +96,8 @@ pub struct Parts {
     pub peers: Peers,
     /// What this centre must remember beside ledger, lake and users.
     pub store: Store,
+    /// Emergencies while the ledger could not be reached.
+    pub journal: Journal,
 }
 
 impl Centre {
@@ -99,6 +109,8 @@ impl Centre {
             anchors: proof::Anchors::default(),
             under_way: change::UnderWay::default(),
             admitting: tokio::sync::Mutex::default(),
+            journaling: tokio::sync::Mutex::default(),
+            telling: tokio::sync::Mutex::default(),
         }))
     }
 

@@ -17,6 +17,7 @@ impl Centre {
     /// crash interrupted between the lake and the requester.
     pub async fn resume(&self) -> Result<(), Error> {
         self.resume_changes()?;
+        self.tell_in_background();
         for bytes in self.parts().store.outbox()? {
             match Transaction::from_bytes(&bytes) {
                 Ok(transaction) => self.carry(transaction),

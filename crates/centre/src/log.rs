@@ -3,8 +3,8 @@
 use crate::{Caller, Centre, Error, seal};
 use aegle_access::Purpose;
 use aegle_ledger::{
-    Body, HeadProof, LogEntry, NetworkRecord, OpenedRequest, OpenedRule, Outcome, PartDelivery,
-    PatientLog, PatientRecord, Position, Record, TxId, change_id, keys, rule_id,
+    Body, Disclose, HeadProof, LogEntry, NetworkRecord, OpenedRequest, OpenedRule, Outcome,
+    PartDelivery, PatientLog, PatientRecord, Position, Record, TxId, change_id, keys, rule_id,
 };
 use aegle_model::{CentreId, PatientId, RecordKey, RequestId, RuleId, Timestamp};
 
@@ -72,6 +72,8 @@ pub enum Seen {
         requester: CentreId,
         /// Whether the glass was broken: said in the clear, so it shows whatever else opens.
         emergency: bool,
+        /// When it happened, if the ledger was told afterwards: by the centre's clock.
+        late: Option<Timestamp>,
         /// The request.
         opened: Option<Box<OpenedRequest>>,
         /// Per data centre: cells granted of cells asked for.
@@ -198,13 +200,8 @@ fn view(number: u64, entry: &LogEntry, key: &RecordKey) -> LogView {
         }
         Body::Revoke(revoke) => Seen::Revoked { rule: revoke.rule },
         Body::Restore(restore) => Seen::Restored { to: restore.height },
-        Body::Disclose(disclose) => Seen::Asked {
-            request: disclose.request,
-            emergency: disclose.question.purpose == Purpose::Emergency,
-            requester: disclose.requester.centre,
-            opened: seal::open(key, &disclose.sealed).map(Box::new),
-            granted: granted(disclose, &entry.outcome),
-        },
+        Body::Disclose(disclose) => asked(disclose, None, &entry.outcome, key),
+        Body::Late(late) => asked(&late.disclose, Some(late.at), &entry.outcome, key),
         Body::Deliver(deliver) => {
             Seen::Delivered { request: deliver.request, parts: deliver.parts.clone() }
         }
@@ -213,7 +210,18 @@ fn view(number: u64, entry: &LogEntry, key: &RecordKey) -> LogView {
     LogView { number, height: entry.height, time: entry.time, author, seen }
 }
 
-fn granted(disclose: &aegle_ledger::Disclose, outcome: &Outcome) -> Vec<(CentreId, usize, usize)> {
+fn asked(disclose: &Disclose, late: Option<Timestamp>, outcome: &Outcome, key: &RecordKey) -> Seen {
+    Seen::Asked {
+        request: disclose.request,
+        emergency: disclose.question.purpose == Purpose::Emergency,
+        late,
+        requester: disclose.requester.centre,
+        opened: seal::open(key, &disclose.sealed).map(Box::new),
+        granted: granted(disclose, outcome),
+    }
+}
+
+fn granted(disclose: &Disclose, outcome: &Outcome) -> Vec<(CentreId, usize, usize)> {
     let Outcome::Decided(decision) = outcome else { return Vec::new() };
     let parts = disclose.question.parts.iter().zip(&decision.granted);
     parts.map(|(part, granted)| (part.centre(), granted.len(), part.cells().len())).collect()

@@ -88,9 +88,20 @@ impl Centre {
         if seal::sealed_bytes(&opened) > SEALED_BYTES_MAX {
             return Err(Error::invalid("wishes", "too many tags for one request; ask for fewer"));
         }
-        let decided = tokio::time::timeout(DECIDED_WITHIN, self.decided(opened, &record)).await;
-        let (opened, receipt) = decided.map_err(|_| Error::Unconfirmed)??;
-        self.gather(&opened, receipt).await
+        if self.may_be_late(&opened) && !self.agrees() {
+            return self.answer_late(opened).await;
+        }
+        let deciding = self.decided(opened.clone(), &record);
+        let decided = tokio::time::timeout(DECIDED_WITHIN, deciding).await;
+        match decided.unwrap_or(Err(Error::Unconfirmed)) {
+            Ok((opened, receipt)) => self.gather(&opened, receipt).await,
+            // The ledger may still decide the request; what leaves now is one of its own.
+            Err(Error::Unavailable { .. } | Error::Unconfirmed) if self.may_be_late(&opened) => {
+                let request = RequestId::from_array(random());
+                self.answer_late(OpenedRequest { request, ..opened }).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn requester(&self, caller: &Caller, ask: &Ask) -> Result<Requester, Error> {

@@ -2,7 +2,7 @@
 
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
-use aegle_centre::{Centre, Parts, PeerAddress, Peers, Store, chain, now};
+use aegle_centre::{Centre, Journal, Parts, PeerAddress, Peers, Store, chain, now};
 use aegle_consensus::{Config, Consensus, End, Peer, Timing};
 use aegle_identity::{Identity, Issuer};
 use aegle_lake::Lake;
@@ -170,6 +170,7 @@ fn open(
         identity: Arc::new(open_identity(settings, secrets, &me)?),
         peers,
         store: Store::open(&settings.data.join("centre.db"))?,
+        journal: Journal::open(&settings.data.join("emergencies.db"))?,
         genesis,
     }))
 }

@@ -8,6 +8,7 @@
 
 mod border;
 mod centres;
+mod emergencies;
 mod history;
 mod json;
 mod limits;
@@ -93,6 +94,7 @@ fn routers() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(history::preview))
         .routes(routes!(records::read))
         .routes(routes!(log::read))
+        .routes(routes!(emergencies::list))
         .routes(routes!(status::ledger));
     let watched =
         OpenApiRouter::new().routes(routes!(status::readyz)).routes(routes!(status::metrics));

@@ -96,6 +96,11 @@ struct Asked {
     decision: &'static str,
     /// Whether the glass was broken.
     emergency: bool,
+    /// When it happened, by the centre's clock, if the ledger could not be reached then and was told
+    /// afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    late: Option<String>,
     /// Per centre: how many cells were asked for and how many granted.
     cells: Vec<CellCount>,
     /// The request in the clear.
@@ -115,7 +120,7 @@ struct CellCount {
 
 /// A request in the clear.
 #[derive(Serialize, ToSchema)]
-struct Opened {
+pub(crate) struct Opened {
     /// Who asked.
     requester: Who,
     /// What for.
@@ -219,18 +224,24 @@ impl Event {
             }
             Seen::Revoked { rule } => Self::Revoked { id: rule.to_string() },
             Seen::Restored { to } => Self::Restored { to },
-            Seen::Asked { request, requester, emergency, opened, granted } => Self::Asked(Asked {
-                request: request.to_string(),
-                centre: border::code(genesis, requester),
-                decision: if granted.iter().any(|(_, granted, _)| *granted > 0) {
-                    "permit"
-                } else {
-                    "deny"
-                },
-                emergency,
-                cells: granted.into_iter().map(|cells| CellCount::new(cells, genesis)).collect(),
-                opened: opened.map(|opened| Opened::new(*opened, genesis)),
-            }),
+            Seen::Asked { request, requester, emergency, late, opened, granted } => {
+                Self::Asked(Asked {
+                    request: request.to_string(),
+                    centre: border::code(genesis, requester),
+                    decision: if granted.iter().any(|(_, granted, _)| *granted > 0) {
+                        "permit"
+                    } else {
+                        "deny"
+                    },
+                    emergency,
+                    late: late.map(border::time),
+                    cells: granted
+                        .into_iter()
+                        .map(|cells| CellCount::new(cells, genesis))
+                        .collect(),
+                    opened: opened.map(|opened| Opened::new(*opened, genesis)),
+                })
+            }
             Seen::Delivered { request, parts } => Self::Delivered {
                 request: request.to_string(),
                 parts: parts.into_iter().map(|part| DeliveredPart::new(part, genesis)).collect(),
@@ -247,7 +258,7 @@ impl CellCount {
 }
 
 impl Opened {
-    fn new(opened: OpenedRequest, genesis: &Genesis) -> Self {
+    pub(crate) fn new(opened: OpenedRequest, genesis: &Genesis) -> Self {
         let requester = match opened.requester {
             Requester::Patient => Who::Patient,
             Requester::Professional { centre, id, departments } => {

@@ -203,6 +203,7 @@ fn actions() -> Vec<(&'static str, &'static str, Value)> {
         ("GET", "/links", Value::Null),
         ("GET", "/log", Value::Null),
         ("GET", "/offers", Value::Null),
+        ("GET", "/emergencies", Value::Null),
         ("POST", "/rules", rule),
         ("POST", "/rules/preview", json!({ "requester": requester, "purpose": "treatment" })),
         ("DELETE", "/rules/00112233445566778899aabbccddeeff", Value::Null),

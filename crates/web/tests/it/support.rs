@@ -1,7 +1,7 @@
 //! Whole networks of centres in one process, and callers of their doors.
 
 use aegle_access::Policy;
-use aegle_centre::{Centre, Certificate, Parts, PeerAddress, Peers, Store, keybox};
+use aegle_centre::{Centre, Certificate, Journal, Parts, PeerAddress, Peers, Store, keybox};
 use aegle_consensus::{Config, Consensus, Peer, Timing};
 use aegle_identity::{Identity, Issuer, NewUser, Role};
 use aegle_lake::sealed::{Answer, OpeningKey};
@@ -186,6 +186,8 @@ impl Node {
             identity: Arc::new(identity),
             peers: Peers::new(genesis, &card.certificate, &addresses.peer).unwrap(),
             store: Store::open(&dir.join("nodes").join(&card.code).join("centre.db")).unwrap(),
+            journal: Journal::open(&dir.join("nodes").join(&card.code).join("emergencies.db"))
+                .unwrap(),
         });
         let peer_address = card.peer.local_addr().unwrap();
         card.peer.set_nonblocking(true).unwrap();
