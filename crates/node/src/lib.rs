@@ -12,8 +12,11 @@ mod init;
 mod lake;
 mod locked;
 mod log;
+mod nodes;
 mod record;
+mod rules;
 mod secrets;
+mod seen;
 mod serve;
 mod settings;
 mod setup;
@@ -50,6 +53,7 @@ enum Command {
     Log(log::Args),
     Node(serve::Args),
     Record(record::Args),
+    Rules(rules::Args),
     Verify(verify::Args),
 }
 
@@ -67,6 +71,7 @@ pub fn main() -> ExitCode {
             serve::run(&args)
         }
         Command::Record(args) => record::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Verify(args) => return verify::run(&args),
     };
     match ended {

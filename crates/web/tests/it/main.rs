@@ -8,5 +8,6 @@ mod description;
 mod liars;
 mod look_alikes;
 mod problems;
+mod rules;
 mod story;
 mod support;
