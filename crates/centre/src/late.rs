@@ -4,12 +4,12 @@
 use crate::journal::{Entry, Journal, JournalError};
 use crate::submit::now;
 use crate::{Answer, AnswerPart, Caller, Centre, Error, chain, seal};
+use aegle_access::Purpose;
 use aegle_lake::Delivery;
 use aegle_ledger::{
     Attestation, Body, Deliver, Disclose, JournalRecord, Late, Missing, NetworkRecord,
     OpenedRequest, Outcome, PartDelivery, Permit, Rejection, Transaction, admit_late, keys,
 };
-use aegle_access::Purpose;
 use aegle_model::{CentreId, Hash, RecordKey, RequestId, Requester, Timestamp};
 use std::time::Duration;
 

@@ -1,12 +1,20 @@
 //! A client of a node's API: signs in, asks, opens what was sealed to it.
 
+use crate::seen::Seen;
 use aegle_lake::Part;
 use aegle_lake::sealed::{Answer, OpeningKey};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// The height of the ledger: of an answer, and what a request wants at least.
+const HEIGHT: &str = "aegle-height";
+/// The network that an answer's height is of.
+const NETWORK: &str = "aegle-network";
 
 /// A signed-in user at one node.
 #[derive(Clone)]
@@ -14,6 +22,18 @@ pub struct Client {
     base: String,
     http: reqwest::Client,
     token: Option<String>,
+    seen: Arc<Seen>,
+}
+
+/// Why another node may do better: this one cannot be reached, is behind, or has a part that is down.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Elsewhere(String);
+
+impl Elsewhere {
+    pub(crate) fn new(why: String) -> Self {
+        Self(why)
+    }
 }
 
 /// What one centre answered to a request for a record.
@@ -44,7 +64,14 @@ impl Client {
         // A second client finds the provider installed; that is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), http, token: None })
+        let seen = Arc::default();
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), http, token: None, seen })
+    }
+
+    /// Accepts no older state of the ledger than what was seen before, here or by others that share
+    /// `seen`. A new client remembers for itself.
+    pub(crate) fn remembering(self, seen: Arc<Seen>) -> Self {
+        Self { seen, ..self }
     }
 
     /// Signs in.
@@ -63,6 +90,13 @@ impl Client {
     /// Posts to a resource below `/api/v1`.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.send(self.http.post(self.url(path)).json(body), path).await
+    }
+
+    /// Posts a change that is made once, however often it is sent under this name, and to whichever
+    /// node.
+    pub async fn post_once(&self, path: &str, body: &Value, name: &str) -> Result<Value> {
+        let request = self.http.post(self.url(path)).json(body);
+        self.send(request.header("idempotency-key", name), path).await
     }
 
     /// Deletes a resource below `/api/v1`.
@@ -84,17 +118,34 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let answer =
-            request.send().await.with_context(|| format!("could not reach {}", self.base))?;
-        let status = answer.status();
-        let bytes = answer.bytes().await?;
+        if let Some(least) = self.seen.least() {
+            request = request.header(HEIGHT, least);
+        }
+        let unreachable = |error: reqwest::Error| {
+            let why = format!("could not reach {}", self.base);
+            anyhow!(error).context(Elsewhere::new(why))
+        };
+        let answer = request.send().await.map_err(unreachable)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let bytes = answer.bytes().await.map_err(unreachable)?;
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? };
         if !status.is_success() {
             let detail =
                 body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no reason given");
-            bail!("{path}: {status}: {detail}");
+            let why = format!("{path}: {status}: {detail}");
+            let elsewhere = status.is_server_error();
+            return Err(if elsewhere { Elsewhere::new(why).into() } else { anyhow!(why) });
         }
+        self.note(&headers)?;
         Ok(body)
+    }
+
+    /// Takes note of the height of an answer that says one.
+    fn note(&self, headers: &HeaderMap) -> Result<()> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let (Some(network), Some(height)) = (text(NETWORK), text(HEIGHT)) else { return Ok(()) };
+        let height = height.parse().context("the node's height is no number")?;
+        self.seen.note(&self.base, network, height)
     }
 
     /// Asks for a record and opens the parts.

@@ -13,9 +13,12 @@ mod init;
 mod lake;
 mod locked;
 mod log;
+mod nodes;
 mod record;
 mod restore;
+mod rules;
 mod secrets;
+mod seen;
 mod segments;
 mod serve;
 mod settings;
@@ -57,6 +60,7 @@ enum Command {
     Node(serve::Args),
     Record(record::Args),
     Restore(restore::Args),
+    Rules(rules::Args),
     Verify(verify::Args),
 }
 
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         }
         Command::Record(args) => record::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Verify(args) => return verify::run(&args),
     };
     match ended {

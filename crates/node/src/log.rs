@@ -1,7 +1,7 @@
 //! `aegle log`: sign in at a node as a patient, print the own access log, write its proof.
 
-use crate::client::Client;
 use crate::files::{self, PRIVATE};
+use crate::nodes::Nodes;
 use crate::unlock::{self, PASSPHRASE};
 use aegle_ledger::PatientLog;
 use aegle_model::Canonical;
@@ -15,12 +15,8 @@ use std::path::PathBuf;
 /// Print the own access log: who asked, what was decided, what left
 #[derive(Parser)]
 pub(crate) struct Args {
-    /// The node to ask, such as <http://127.0.0.1:8080>
-    #[arg(long, value_name = "URL", visible_alias = "node")]
-    url: String,
-    /// The patient's login
-    #[arg(long)]
-    login: String,
+    #[command(flatten)]
+    nodes: Nodes,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -48,8 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 async fn ask(args: &Args) -> Result<Value> {
     let passphrase = unlock::known(PASSPHRASE, "Pass phrase")?;
-    let client = Client::new(&args.url)?.sign_in(&args.login, &passphrase).await?;
-    client.get("/log").await
+    args.nodes.ask(&passphrase, async |client| client.get("/log").await).await
 }
 
 /// The proof's bytes. What the node lists must be what it proves, as far as that shows unopened.
@@ -114,7 +109,7 @@ fn details(entry: &Value) -> String {
     }
 }
 
-fn rule(rule: &Value) -> String {
+pub(crate) fn rule(rule: &Value) -> String {
     if rule.is_null() {
         return "sealed under another key".to_owned();
     }
@@ -178,7 +173,7 @@ fn listed(values: &Value, between: &str, shown: impl Fn(&Value) -> String) -> St
 }
 
 /// A value as text without control characters.
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Null => "–".to_owned(),

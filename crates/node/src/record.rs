@@ -1,6 +1,7 @@
 //! `aegle record`: sign in at a node, ask for a record, open and print it.
 
-use crate::client::{Client, Opened, Question};
+use crate::client::{Opened, Question};
+use crate::nodes::Nodes;
 use crate::unlock::{self, PASSPHRASE};
 use aegle_lake::{Part, PartTable};
 use anyhow::{Result, bail};
@@ -9,12 +10,8 @@ use clap::{Parser, ValueEnum};
 /// Ask for a record and open what comes back
 #[derive(Parser)]
 pub(crate) struct Args {
-    /// The node to ask, such as <http://127.0.0.1:8080>
-    #[arg(long, value_name = "URL")]
-    node: String,
-    /// Who asks
-    #[arg(long)]
-    login: String,
+    #[command(flatten)]
+    nodes: Nodes,
     /// The patient's handle; without it, the own record
     #[arg(long, value_name = "HANDLE")]
     patient: Option<String>,
@@ -64,7 +61,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 async fn ask(args: &Args) -> Result<Vec<Opened>> {
     let passphrase = unlock::known(PASSPHRASE, "Pass phrase")?;
-    let client = Client::new(&args.node)?.sign_in(&args.login, &passphrase).await?;
     let wishes = args.wants.iter();
     let wishes = wishes
         .map(|(centre, tags)| (centre.as_str(), tags.iter().map(String::as_str).collect()))
@@ -75,7 +71,7 @@ async fn ask(args: &Args) -> Result<Vec<Opened>> {
         purpose: Some(&args.purpose),
         reason: args.reason.as_deref(),
     };
-    client.record(&question).await
+    args.nodes.ask(&passphrase, async |client| client.record(&question).await).await
 }
 
 fn json(parts: &[Opened]) -> Result<String> {

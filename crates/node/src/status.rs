@@ -1,6 +1,6 @@
 //! `aegle ledger status`: how the ledger is doing, as one node sees it.
 
-use crate::client::Client;
+use crate::nodes::Nodes;
 use crate::unlock::{self, PASSPHRASE};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -21,12 +21,8 @@ enum Command {
 /// Show the height, who is connected, what waits, and who takes part
 #[derive(Parser)]
 struct Status {
-    /// The node to ask, such as <http://127.0.0.1:8080>
-    #[arg(long, value_name = "URL")]
-    node: String,
-    /// Who asks: anybody with a login at that node
-    #[arg(long)]
-    login: String,
+    #[command(flatten)]
+    nodes: Nodes,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,8 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 async fn ask(args: &Status) -> Result<Value> {
     let passphrase = unlock::known(PASSPHRASE, "Pass phrase")?;
-    let client = Client::new(&args.node)?.sign_in(&args.login, &passphrase).await?;
-    client.get("/ledger").await
+    args.nodes.ask(&passphrase, async |client| client.get("/ledger").await).await
 }
 
 fn show(status: &Value) -> String {

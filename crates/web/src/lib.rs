@@ -22,6 +22,7 @@ mod problem;
 mod records;
 mod rule;
 mod rules;
+mod seen;
 mod serve;
 mod session;
 mod signed;
@@ -66,6 +67,7 @@ pub fn api(centre: Centre, limits: Limits) -> Router {
     let limited = limited
         .merge(openapi::routes(&document))
         .fallback(|| async { axum::http::StatusCode::NOT_FOUND })
+        .layer(middleware::from_fn_with_state(centre.clone(), seen::seen))
         .layer(middleware::from_fn_with_state(Arc::clone(&gate), limits::admit));
     // A node that is full can still be watched, and is not dead.
     let counted = counted.layer(middleware::from_fn_with_state(Arc::clone(&gate), limits::count));

@@ -5,8 +5,10 @@
 mod between_nodes;
 mod crashes;
 mod description;
+mod emergencies;
 mod liars;
 mod look_alikes;
 mod problems;
+mod rules;
 mod story;
 mod support;

@@ -200,6 +200,10 @@ fn actions() -> Vec<(&'static str, &'static str, Value)> {
         ("GET", "/staff", Value::Null),
         ("GET", "/departments", Value::Null),
         ("GET", "/rules", Value::Null),
+        ("GET", "/rules?at=0", Value::Null),
+        ("GET", "/rules/history", Value::Null),
+        ("POST", "/rules/restore", json!({ "at": "99999999" })),
+        ("POST", "/rules/restore/preview", json!({ "at": "99999999" })),
         ("GET", "/links", Value::Null),
         ("GET", "/log", Value::Null),
         ("GET", "/offers", Value::Null),
@@ -319,7 +323,7 @@ async fn too_many_requests_are_turned_away_with_a_time() {
     let node = &network.nodes[0];
     let two = NonZeroU32::new(2).unwrap();
     let slow = Limits { per_second: NonZeroU32::MIN, burst: two, ..Limits::default() };
-    let nobody = User { api: aegle_web::api(node.centre.clone(), slow), token: None };
+    let nobody = User { api: aegle_web::api(node.centre.clone(), slow), ..node.nobody() };
     for _ in 0..2 {
         check(&nobody.get("/api/v1/me").await, 401, "unauthenticated");
     }
@@ -329,7 +333,7 @@ async fn too_many_requests_are_turned_away_with_a_time() {
     assert_eq!(nobody.get("/livez").await.status, StatusCode::NO_CONTENT);
 
     let full = Limits { in_flight: 0, ..Limits::default() };
-    let nobody = User { api: aegle_web::api(node.centre.clone(), full), token: None };
+    let nobody = User { api: aegle_web::api(node.centre.clone(), full), ..node.nobody() };
     let reply = nobody.get("/api/v1/me").await;
     check(&reply, 503, "unavailable");
     assert_eq!(

@@ -19,7 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ pub(crate) struct Network {
     pub(crate) genesis: Genesis,
     pub(crate) nodes: Vec<Node>,
     pub(crate) synthetic: aegle_synth::Network,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// One centre with its doors.
@@ -46,6 +46,7 @@ pub(crate) struct Node {
     pub(crate) peer_address: SocketAddr,
     pub(crate) api: Router,
     pub(crate) consensus: Option<Consensus>,
+    config: Config,
     received: Received,
     peers: JoinHandle<()>,
 }
@@ -110,7 +111,12 @@ impl Network {
             nodes.push(Node::start(card, &genesis, &addresses, dir.path()).await);
         }
         nodes.sort_by_key(|node| running.iter().position(|code| *code == node.code));
-        Self { genesis, nodes, synthetic, _dir: dir }
+        Self { genesis, nodes, synthetic, dir }
+    }
+
+    /// A centre's folder.
+    pub(crate) fn home(&self, code: &str) -> PathBuf {
+        self.dir.path().join("nodes").join(code)
     }
 
     /// This patient's number at a centre; patient 0 of ZMC is the one with rows everywhere.
@@ -136,6 +142,11 @@ impl Network {
             }
         }
     }
+}
+
+async fn engine(config: Config) -> Consensus {
+    let started = tokio::task::spawn_blocking(|| aegle_consensus::start(config));
+    started.await.unwrap().unwrap()
 }
 
 struct Addresses {
@@ -170,8 +181,7 @@ impl Node {
             peers: others.cloned().collect(),
             timing: Timing::default(),
         };
-        let consensus = tokio::task::spawn_blocking(|| aegle_consensus::start(config));
-        let consensus = consensus.await.unwrap().unwrap();
+        let consensus = engine(config.clone()).await;
         let source = dir.join("synth").join(&card.code);
         let (lake, identity) =
             tokio::task::spawn_blocking(move || (lake(&home, &source), users(&home, &card.member)))
@@ -200,11 +210,22 @@ impl Node {
         let api = aegle_web::api(centre.clone(), Limits::default());
         let certificate = Arc::new(card.certificate);
         let consensus = Some(consensus);
-        Self { code: card.code, centre, certificate, peer_address, api, consensus, received, peers }
+        let code = card.code;
+        Self { code, centre, certificate, peer_address, api, consensus, config, received, peers }
+    }
+
+    /// Stops the engine: the node votes no more.
+    pub(crate) async fn abstain(&mut self) {
+        self.consensus.take().unwrap().stop().await;
+    }
+
+    /// Starts the engine again: the node votes, for others.
+    pub(crate) async fn vote_again(&mut self) {
+        self.consensus = Some(engine(self.config.clone()).await);
     }
 
     /// Waits until the ledger has what this centre brings.
-    async fn arrived(&self) {
+    pub(crate) async fn arrived(&self) {
         while let Err(error) = self.centre.arrive().await {
             eprintln!("not yet: {error}");
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -229,7 +250,7 @@ impl Node {
 
     /// Calls the API as nobody.
     pub(crate) fn nobody(&self) -> User {
-        User { api: self.api.clone(), token: None }
+        User { api: self.api.clone(), token: None, name: None, seen: None }
     }
 
     /// Signs in.
@@ -238,7 +259,7 @@ impl Node {
         let reply = self.nobody().post("/api/v1/session", &body).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{:?}", reply.json);
         let token = reply.json["token"].as_str().unwrap().to_owned();
-        User { api: self.api.clone(), token: Some(token) }
+        User { token: Some(token), ..self.nobody() }
     }
 
     /// Adds a doctor with a login of the same name, in department 1.
@@ -310,6 +331,10 @@ fn now() -> Timestamp {
 pub(crate) struct User {
     pub(crate) api: Router,
     pub(crate) token: Option<String>,
+    /// What a change is called.
+    pub(crate) name: Option<String>,
+    /// The height that was seen.
+    pub(crate) seen: Option<u64>,
 }
 
 /// What the API answered.
@@ -335,6 +360,12 @@ impl User {
         self.send("POST", path, Some("application/json"), Body::from(body.to_string())).await
     }
 
+    /// Sends a change under a name.
+    pub(crate) async fn change(&self, method: &str, path: &str, name: &str, body: &Value) -> Reply {
+        let user = User { name: Some(name.to_owned()), ..self.clone() };
+        user.send(method, path, Some("application/json"), Body::from(body.to_string())).await
+    }
+
     /// Sends anything.
     pub(crate) async fn send(
         &self,
@@ -346,6 +377,12 @@ impl User {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(name) = &self.name {
+            request = request.header("idempotency-key", name);
+        }
+        if let Some(height) = self.seen {
+            request = request.header("aegle-height", height);
         }
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);

@@ -1,0 +1,142 @@
+//! The heights of the ledger that this user has seen, by network: nothing older is ever accepted.
+//!
+//! A text file, a line per network: its id, a space, the height.
+
+use crate::client::Elsewhere;
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// None keeps it in memory.
+    file: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    heights: BTreeMap<String, u64>,
+    /// The network of the first answer; all nodes must be of one.
+    network: Option<String>,
+}
+
+impl Seen {
+    /// Reads the file, if there is one.
+    pub(crate) fn open(file: PathBuf) -> Result<Self> {
+        let heights = read(&file)?;
+        let state = Mutex::new(State { heights, network: None });
+        Ok(Self { file: Some(file), state })
+    }
+
+    /// Where it is kept for this user: below `XDG_STATE_HOME`, else in `~/.local/state`; in memory
+    /// for a user without a home.
+    pub(crate) fn of_user() -> Result<Self> {
+        let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let state = folder("XDG_STATE_HOME").filter(|path| path.is_absolute());
+        let state = state.or_else(|| Some(folder("HOME")?.join(".local/state")));
+        state.map_or_else(|| Ok(Self::default()), |state| Self::open(state.join("aegle/seen")))
+    }
+
+    /// The height that an answer must have, once the network is known.
+    pub(crate) fn least(&self) -> Option<u64> {
+        let state = self.state();
+        state.heights.get(state.network.as_ref()?).copied()
+    }
+
+    /// Takes note of an answer, unless it is older than one before, or of another network.
+    pub(crate) fn note(&self, node: &str, network: &str, height: u64) -> Result<()> {
+        let mut state = self.state();
+        if state.network.get_or_insert_with(|| network.to_owned()) != network {
+            return Err(Elsewhere::new(format!("{node} is a node of another network")).into());
+        }
+        let seen = state.heights.get(network).copied();
+        if seen.is_some_and(|seen| height < seen) {
+            let seen = seen.unwrap_or_default();
+            let why = format!("{node} is at height {height} of the ledger; {seen} was seen before");
+            return Err(Elsewhere::new(why).into());
+        }
+        if seen == Some(height) {
+            return Ok(());
+        }
+        state.heights.insert(network.to_owned(), height);
+        self.file.as_ref().map_or(Ok(()), |file| keep(file, &state.heights))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(file: &Path) -> Result<BTreeMap<String, u64>> {
+    let text = match fs::read_to_string(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        read => read.with_context(|| format!("could not read `{}`", file.display()))?,
+    };
+    let line = |line: &str| {
+        let (network, height) = line.split_once(' ')?;
+        Some((network.to_owned(), height.parse().ok()?))
+    };
+    let heights: Option<_> = text.lines().map(line).collect();
+    heights.with_context(|| {
+        format!("`{}` is damaged; if you remove it, older states are accepted once", file.display())
+    })
+}
+
+/// Writes the greater of what is in the file and what is known here: two commands may run at once.
+fn keep(file: &Path, heights: &BTreeMap<String, u64>) -> Result<()> {
+    let mut all = read(file)?;
+    for (network, height) in heights {
+        let kept = all.entry(network.clone()).or_default();
+        *kept = (*kept).max(*height);
+    }
+    let text: String =
+        all.iter().map(|(network, height)| format!("{network} {height}\n")).collect();
+    let folder = file.parent().context("the file of seen heights has no folder")?;
+    let write = || -> Result<()> {
+        fs::create_dir_all(folder)?;
+        let mut new = tempfile::NamedTempFile::new_in(folder)?;
+        std::io::Write::write_all(&mut new, text.as_bytes())?;
+        new.persist(file)?;
+        Ok(())
+    };
+    write().with_context(|| format!("could not write `{}`", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_older_is_accepted_also_by_the_next_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Seen::open(folder.path().join("state/seen")).unwrap();
+        let first = open();
+        assert_eq!(first.least(), None);
+        first.note("a", "one", 7).unwrap();
+        first.note("b", "one", 7).unwrap();
+        assert_eq!(first.least(), Some(7));
+        assert!(first.note("c", "two", 9).is_err(), "nodes of two networks in one list");
+
+        let second = open();
+        let old = second.note("a", "one", 6).unwrap_err();
+        assert!(old.downcast_ref::<Elsewhere>().is_some());
+        second.note("b", "one", 8).unwrap();
+        let other = open();
+        other.note("d", "two", 3).unwrap();
+        first.note("a", "one", 7).unwrap();
+        let text = fs::read_to_string(folder.path().join("state/seen")).unwrap();
+        assert_eq!(text, "one 8\ntwo 3\n");
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_empty_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("seen");
+        fs::write(&file, "one\n").unwrap();
+        assert!(Seen::open(file).is_err());
+    }
+}
