@@ -5,12 +5,13 @@
 //! matter how often, through which node, or signed how many times it is brought there.
 
 use crate::store::{ChangeKey, KeptChange};
-use crate::submit::{FINAL_WITHIN, now, random};
+use crate::submit::{AGAIN, FINAL_WITHIN, now, random};
 use crate::{Centre, Error, chain};
 use aegle_ledger::{
     Body, Grant, Outcome, Position, Rejection, Restore, Revoke, Transaction, TxId, change_id, keys,
 };
 use aegle_model::{Canonical, Hash, PatientId, Timestamp};
+use futures::future::try_join_all;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,8 @@ use tokio::time::timeout;
 
 /// How many changes of one patient may wait.
 const WAITING_MAX: usize = 1_000;
+/// How many grants of one patient are brought to the ledger at once.
+const TOGETHER: usize = 64;
 /// How long a caller waits when too few nodes are connected: this may be old news.
 const WITHOUT_QUORUM: Duration = Duration::from_secs(1);
 /// How long a patient can hear that a change was refused.
@@ -142,28 +145,44 @@ impl Centre {
         });
     }
 
-    /// One after the other: what is revoked must have been granted.
+    /// In order, grants that follow each other at once: what is revoked must have been granted.
     async fn bring_changes(&self, patient: PatientId) -> Result<(), Error> {
-        while let Some(transaction) = self.next_change(patient)? {
-            self.bring_change((patient, transaction.nonce()), transaction).await?;
-            self.0.under_way.settled.send_replace(());
+        loop {
+            let next = self.next_changes(patient)?;
+            if next.is_empty() {
+                return Ok(());
+            }
+            let brought = next.into_iter().map(|change| self.bring_change(patient, change));
+            match try_join_all(brought).await {
+                // What is kept is brought again.
+                Err(Error::Unavailable { .. }) => tokio::time::sleep(AGAIN).await,
+                brought => drop(brought?),
+            }
         }
-        Ok(())
     }
 
-    /// The next change to bring; without one, nobody brings this patient's changes from now on.
-    fn next_change(&self, patient: PatientId) -> Result<Option<Transaction>, Error> {
+    /// The next changes to bring; without any, nobody brings this patient's changes from now on.
+    fn next_changes(&self, patient: PatientId) -> Result<Vec<Transaction>, Error> {
         // Held while looking: whoever puts a change there looks at the set afterwards.
         let mut patients = self.0.under_way.patients();
-        let mut kept = self.kept_changes(patient)?.into_iter();
-        let next = kept.find(|kept| kept.refused.is_none());
-        if next.is_none() {
+        let kept = self.kept_changes(patient)?.into_iter();
+        let waiting = kept.filter(|kept| kept.refused.is_none());
+        let mut next: Vec<_> = waiting.map(|kept| kept.transaction).collect();
+        let grants = next.iter().take_while(|change| matches!(change.body(), Body::Grant(_)));
+        let together = grants.count().clamp(1, TOGETHER);
+        next.truncate(together);
+        if next.is_empty() {
             patients.remove(&patient);
         }
-        Ok(next.map(|kept| kept.transaction))
+        Ok(next)
     }
 
-    async fn bring_change(&self, key: ChangeKey, transaction: Transaction) -> Result<(), Error> {
+    async fn bring_change(
+        &self,
+        patient: PatientId,
+        transaction: Transaction,
+    ) -> Result<(), Error> {
+        let key = (patient, transaction.nonce());
         let store = &self.parts().store;
         let body = transaction.body().clone();
         let replace =
@@ -179,12 +198,13 @@ impl Centre {
             Outcome::Rejected(_) => false,
             Outcome::Done | Outcome::Decided(_) => true,
         };
-        let settled = if made {
-            store.drop_change(key)
+        if made {
+            store.drop_change(key)?;
         } else {
-            store.refuse_change(key, &outcome.to_bytes())
-        };
-        Ok(settled?)
+            store.refuse_change(key, &outcome.to_bytes())?;
+        }
+        self.0.under_way.settled.send_replace(());
+        Ok(())
     }
 
     /// What the change of this name asked for, if the ledger has made it.

@@ -110,6 +110,10 @@ impl Centre {
         };
         let granting = kept.iter().filter(waiting).any(|kept| grants(kept, rule));
         if revoking.is_none() && !granting && !self.stands(patient, rule).await? {
+            // A revocation that was refused for this reason has its wish.
+            for kept in kept.iter().filter(|kept| revokes(kept, rule)) {
+                self.parts().store.drop_change((patient, kept.transaction.nonce()))?;
+            }
             return Ok(Progress::Made);
         }
         self.change((patient, change), Body::Revoke(Revoke { patient, rule })).await
