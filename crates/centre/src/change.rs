@@ -10,7 +10,7 @@ use crate::{Centre, Error, chain};
 use aegle_ledger::{
     Body, Grant, Outcome, Position, Rejection, Restore, Revoke, Transaction, TxId, change_id, keys,
 };
-use aegle_model::{Canonical, Hash, PatientId, Timestamp};
+use aegle_model::{Canonical, Hash, PatientId, RecordKey};
 use futures::future::try_join_all;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,8 +24,6 @@ const WAITING_MAX: usize = 1_000;
 const TOGETHER: usize = 64;
 /// How long a caller waits when too few nodes are connected: this may be old news.
 const WITHOUT_QUORUM: Duration = Duration::from_secs(1);
-/// How long a patient can hear that a change was refused.
-const TOLD_FOR_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 
 /// How far a change has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +60,12 @@ pub(crate) struct Kept {
     pub(crate) refused: Option<Rejection>,
 }
 
-/// The nonce of the change that a client calls by this name, or of one without a name.
-pub(crate) fn nonce(name: Option<&str>) -> u64 {
-    let bytes = match name {
-        Some(name) => Hash::of("aegle.idempotency", &[name.as_bytes()]).as_bytes()[..8].try_into(),
-        None => Ok(random()),
-    };
-    u64::from_le_bytes(bytes.expect("a hash has more than 8 bytes"))
+/// The nonce of the change that a client calls by this name, or of one without a name. The same at
+/// every centre of the patient; others learn nothing about the name from it.
+pub(crate) fn nonce(key: &RecordKey, name: Option<&str>) -> u64 {
+    let Some(name) = name else { return u64::from_le_bytes(random()) };
+    let hash = Hash::of("aegle.idempotency", &[key.as_bytes(), name.as_bytes()]);
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has more than 8 bytes"))
 }
 
 impl Centre {
@@ -95,12 +92,12 @@ impl Centre {
         }
         self.carry_changes(patient);
         let patience = if self.agrees() { FINAL_WITHIN } else { WITHOUT_QUORUM };
-        let settled = timeout(patience, self.settled(key)).await;
+        let settled = timeout(patience, self.settled(key, &body)).await;
         settled.unwrap_or(Ok(Progress::Waiting))
     }
 
     /// Waits until the ledger has a change or refused it. Who hears of a refusal has heard of it.
-    async fn settled(&self, key: ChangeKey) -> Result<Progress, Error> {
+    async fn settled(&self, key: ChangeKey, body: &Body) -> Result<Progress, Error> {
         let store = &self.parts().store;
         let mut settled = self.0.under_way.settled.subscribe();
         while let Some(kept) = store.change(key)? {
@@ -112,7 +109,7 @@ impl Centre {
             let _ = settled.changed().await;
         }
         match self.made(change_id(key.0, key.1)).await? {
-            Some(_) => Ok(Progress::Made),
+            Some(made) => same(&made, body).map(|()| Progress::Made),
             None => Err(Error::Conflict("the change was refused before".to_owned())),
         }
     }
@@ -124,9 +121,9 @@ impl Centre {
 
     /// Takes up the changes that an earlier run of this node left.
     pub(crate) fn resume_changes(&self) -> Result<(), Error> {
-        let past = Timestamp(now().0.saturating_sub(TOLD_FOR_MS));
-        let waiting = self.parts().store.waiting(past)?;
-        waiting.into_iter().for_each(|patient| self.carry_changes(patient));
+        for patient in self.parts().store.waiting()? {
+            self.carry_changes(patient);
+        }
         Ok(())
     }
 
