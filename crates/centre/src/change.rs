@@ -5,12 +5,13 @@
 //! matter how often, through which node, or signed how many times it is brought there.
 
 use crate::store::{ChangeKey, KeptChange};
-use crate::submit::{FINAL_WITHIN, now, random};
+use crate::submit::{AGAIN, FINAL_WITHIN, now, random};
 use crate::{Centre, Error, chain};
 use aegle_ledger::{
     Body, Grant, Outcome, Position, Rejection, Restore, Revoke, Transaction, TxId, change_id, keys,
 };
-use aegle_model::{Canonical, Hash, PatientId, Timestamp};
+use aegle_model::{Canonical, Hash, PatientId, RecordKey};
+use futures::future::try_join_all;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,10 +20,10 @@ use tokio::time::timeout;
 
 /// How many changes of one patient may wait.
 const WAITING_MAX: usize = 1_000;
+/// How many grants of one patient are brought to the ledger at once.
+const TOGETHER: usize = 64;
 /// How long a caller waits when too few nodes are connected: this may be old news.
 const WITHOUT_QUORUM: Duration = Duration::from_secs(1);
-/// How long a patient can hear that a change was refused.
-const TOLD_FOR_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 
 /// How far a change has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +60,12 @@ pub(crate) struct Kept {
     pub(crate) refused: Option<Rejection>,
 }
 
-/// The nonce of the change that a client calls by this name, or of one without a name.
-pub(crate) fn nonce(name: Option<&str>) -> u64 {
-    let bytes = match name {
-        Some(name) => Hash::of("aegle.idempotency", &[name.as_bytes()]).as_bytes()[..8].try_into(),
-        None => Ok(random()),
-    };
-    u64::from_le_bytes(bytes.expect("a hash has more than 8 bytes"))
+/// The nonce of the change that a client calls by this name, or of one without a name. The same at
+/// every centre of the patient; others learn nothing about the name from it.
+pub(crate) fn nonce(key: &RecordKey, name: Option<&str>) -> u64 {
+    let Some(name) = name else { return u64::from_le_bytes(random()) };
+    let hash = Hash::of("aegle.idempotency", &[key.as_bytes(), name.as_bytes()]);
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has more than 8 bytes"))
 }
 
 impl Centre {
@@ -92,12 +92,12 @@ impl Centre {
         }
         self.carry_changes(patient);
         let patience = if self.agrees() { FINAL_WITHIN } else { WITHOUT_QUORUM };
-        let settled = timeout(patience, self.settled(key)).await;
+        let settled = timeout(patience, self.settled(key, &body)).await;
         settled.unwrap_or(Ok(Progress::Waiting))
     }
 
     /// Waits until the ledger has a change or refused it. Who hears of a refusal has heard of it.
-    async fn settled(&self, key: ChangeKey) -> Result<Progress, Error> {
+    async fn settled(&self, key: ChangeKey, body: &Body) -> Result<Progress, Error> {
         let store = &self.parts().store;
         let mut settled = self.0.under_way.settled.subscribe();
         while let Some(kept) = store.change(key)? {
@@ -109,7 +109,7 @@ impl Centre {
             let _ = settled.changed().await;
         }
         match self.made(change_id(key.0, key.1)).await? {
-            Some(_) => Ok(Progress::Made),
+            Some(made) => same(&made, body).map(|()| Progress::Made),
             None => Err(Error::Conflict("the change was refused before".to_owned())),
         }
     }
@@ -121,9 +121,9 @@ impl Centre {
 
     /// Takes up the changes that an earlier run of this node left.
     pub(crate) fn resume_changes(&self) -> Result<(), Error> {
-        let past = Timestamp(now().0.saturating_sub(TOLD_FOR_MS));
-        let waiting = self.parts().store.waiting(past)?;
-        waiting.into_iter().for_each(|patient| self.carry_changes(patient));
+        for patient in self.parts().store.waiting()? {
+            self.carry_changes(patient);
+        }
         Ok(())
     }
 
@@ -142,28 +142,44 @@ impl Centre {
         });
     }
 
-    /// One after the other: what is revoked must have been granted.
+    /// In order, grants that follow each other at once: what is revoked must have been granted.
     async fn bring_changes(&self, patient: PatientId) -> Result<(), Error> {
-        while let Some(transaction) = self.next_change(patient)? {
-            self.bring_change((patient, transaction.nonce()), transaction).await?;
-            self.0.under_way.settled.send_replace(());
+        loop {
+            let next = self.next_changes(patient)?;
+            if next.is_empty() {
+                return Ok(());
+            }
+            let brought = next.into_iter().map(|change| self.bring_change(patient, change));
+            match try_join_all(brought).await {
+                // What is kept is brought again.
+                Err(Error::Unavailable { .. }) => tokio::time::sleep(AGAIN).await,
+                brought => drop(brought?),
+            }
         }
-        Ok(())
     }
 
-    /// The next change to bring; without one, nobody brings this patient's changes from now on.
-    fn next_change(&self, patient: PatientId) -> Result<Option<Transaction>, Error> {
+    /// The next changes to bring; without any, nobody brings this patient's changes from now on.
+    fn next_changes(&self, patient: PatientId) -> Result<Vec<Transaction>, Error> {
         // Held while looking: whoever puts a change there looks at the set afterwards.
         let mut patients = self.0.under_way.patients();
-        let mut kept = self.kept_changes(patient)?.into_iter();
-        let next = kept.find(|kept| kept.refused.is_none());
-        if next.is_none() {
+        let kept = self.kept_changes(patient)?.into_iter();
+        let waiting = kept.filter(|kept| kept.refused.is_none());
+        let mut next: Vec<_> = waiting.map(|kept| kept.transaction).collect();
+        let grants = next.iter().take_while(|change| matches!(change.body(), Body::Grant(_)));
+        let together = grants.count().clamp(1, TOGETHER);
+        next.truncate(together);
+        if next.is_empty() {
             patients.remove(&patient);
         }
-        Ok(next.map(|kept| kept.transaction))
+        Ok(next)
     }
 
-    async fn bring_change(&self, key: ChangeKey, transaction: Transaction) -> Result<(), Error> {
+    async fn bring_change(
+        &self,
+        patient: PatientId,
+        transaction: Transaction,
+    ) -> Result<(), Error> {
+        let key = (patient, transaction.nonce());
         let store = &self.parts().store;
         let body = transaction.body().clone();
         let replace =
@@ -179,12 +195,13 @@ impl Centre {
             Outcome::Rejected(_) => false,
             Outcome::Done | Outcome::Decided(_) => true,
         };
-        let settled = if made {
-            store.drop_change(key)
+        if made {
+            store.drop_change(key)?;
         } else {
-            store.refuse_change(key, &outcome.to_bytes())
-        };
-        Ok(settled?)
+            store.refuse_change(key, &outcome.to_bytes())?;
+        }
+        self.0.under_way.settled.send_replace(());
+        Ok(())
     }
 
     /// What the change of this name asked for, if the ledger has made it.

@@ -98,9 +98,11 @@ impl Centre {
         name: Option<&str>,
     ) -> Result<(u64, Progress), Error> {
         let patient = caller.patient()?;
-        let height = self.book(patient).await?.height(at)?;
+        let book = self.book(patient).await?;
+        let height = book.height(at)?;
+        let change = (patient, nonce(&book.key, name));
         let body = Body::Restore(Restore { patient, height });
-        Ok((height, self.change((patient, nonce(name)), body).await?))
+        Ok((height, self.change(change, body).await?))
     }
 
     /// What [`Centre::restore`] would do now.

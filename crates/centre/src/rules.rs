@@ -88,7 +88,7 @@ impl Centre {
         if sealed.len() > SEALED_BYTES_MAX {
             return Err(Error::invalid("scope", "too many tags for one rule; make several"));
         }
-        let change = (patient, nonce(name));
+        let change = (patient, nonce(&key, name));
         let progress = self.change(change, Body::Grant(Grant { patient, rule, sealed })).await?;
         Ok((rule_id(&change_id(patient, change.1)), progress))
     }
@@ -106,10 +106,14 @@ impl Centre {
         let revoking = kept.iter().filter(waiting).find(|kept| revokes(kept, rule));
         let change = match (name, revoking) {
             (None, Some(kept)) => kept.transaction.nonce(),
-            _ => nonce(name),
+            _ => nonce(&self.key_of(patient).await?, name),
         };
         let granting = kept.iter().filter(waiting).any(|kept| grants(kept, rule));
         if revoking.is_none() && !granting && !self.stands(patient, rule).await? {
+            // A revocation that was refused for this reason has its wish.
+            for kept in kept.iter().filter(|kept| revokes(kept, rule)) {
+                self.parts().store.drop_change((patient, kept.transaction.nonce()))?;
+            }
             return Ok(Progress::Made);
         }
         self.change((patient, change), Body::Revoke(Revoke { patient, rule })).await

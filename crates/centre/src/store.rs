@@ -48,7 +48,7 @@ struct Outgoing {
 enum What {
     /// Any transaction.
     Transaction(TxId),
-    /// A change of a patient's rules.
+    /// A change of a patient's rules, and when it is kept.
     Change(ChangeKey, Timestamp),
 }
 
@@ -94,6 +94,8 @@ const SCHEMA: &str = "
     ) STRICT;
 ";
 
+/// How long a patient can hear that a change was refused.
+const TOLD_FOR_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The most open offers through one centre; more are refused.
 const OFFERS_MAX: u32 = 1_000;
 
@@ -206,7 +208,7 @@ impl Store {
     }
 
     /// Keeps a change of rules, in the order of changes, unless one of this name is kept already.
-    /// Waits until it is on disk.
+    /// Waits until it is on disk. Forgets what was refused long ago.
     pub(crate) async fn put_change(
         &self,
         change: ChangeKey,
@@ -279,11 +281,9 @@ impl Store {
         Ok(kept.collect::<Result<_, _>>()?)
     }
 
-    /// The patients with changes that wait, and forgets what was refused before `past`.
-    pub(crate) fn waiting(&self, past: Timestamp) -> Result<Vec<PatientId>, StoreError> {
+    /// The patients with changes that wait.
+    pub(crate) fn waiting(&self) -> Result<Vec<PatientId>, StoreError> {
         let connections = self.connections();
-        let sql = "DELETE FROM change WHERE refused IS NOT NULL AND at < ?1";
-        connections.relaxed.execute(sql, [signed(past.0)])?;
         let sql = "SELECT DISTINCT patient FROM change WHERE refused IS NULL";
         let mut select = connections.durable.prepare_cached(sql)?;
         let patients = select.query_map([], |row| Ok(PatientId::from_array(row.get(0)?)))?;
@@ -348,14 +348,24 @@ fn insert(durable: &mut Connection, batch: &[Outgoing]) -> Result<(), rusqlite::
             What::Transaction(id) => transaction
                 .prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?
                 .execute(params![id.as_bytes(), bytes])?,
-            What::Change((patient, nonce), now) => transaction
-                .prepare_cached(
-                    "INSERT OR IGNORE INTO change (patient, nonce, body, at) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![patient.as_bytes(), signed(*nonce), bytes, signed(now.0)])?,
+            What::Change(change, now) => insert_change(&transaction, *change, bytes, *now)?,
         };
     }
     transaction.commit()
+}
+
+fn insert_change(
+    connection: &Connection,
+    (patient, nonce): ChangeKey,
+    bytes: &[u8],
+    now: Timestamp,
+) -> Result<usize, rusqlite::Error> {
+    let past = now.0.saturating_sub(TOLD_FOR_MS);
+    let sql = "DELETE FROM change WHERE refused IS NOT NULL AND at < ?1";
+    connection.prepare_cached(sql)?.execute([signed(past)])?;
+    let sql = "INSERT OR IGNORE INTO change (patient, nonce, body, at) VALUES (?1, ?2, ?3, ?4)";
+    let values = params![patient.as_bytes(), signed(nonce), bytes, signed(now.0)];
+    connection.prepare_cached(sql)?.execute(values)
 }
 
 /// `SQLite` knows signed integers only; the bits are the same.
@@ -454,10 +464,12 @@ mod tests {
         assert_eq!(store.change(key(9)).unwrap().unwrap().refused.unwrap(), b"no");
         store.drop_change(key(u64::MAX)).unwrap();
         assert!(store.change(key(u64::MAX)).unwrap().is_none());
-        assert_eq!(store.waiting(Timestamp(5)).unwrap(), [patient(2)]);
-        assert_eq!(kept(), [b"e"]);
-        store.waiting(Timestamp(6)).unwrap();
-        assert!(kept().is_empty());
+        assert_eq!(store.waiting().unwrap(), [patient(2)]);
+        for (after, left) in [(TOLD_FOR_MS, 1), (TOLD_FOR_MS + 1, 0)] {
+            let now = Timestamp(5 + after);
+            store.put_change((patient(3), 1), b"f".to_vec(), now).await.unwrap();
+            assert_eq!(kept().len(), left);
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ const LIFETIME: u64 = 5_000;
 /// How long a caller waits for a transaction to become final.
 pub(crate) const FINAL_WITHIN: Duration = Duration::from_secs(10);
 /// How long until a transaction is brought to the ledger again.
-const AGAIN: Duration = Duration::from_secs(2);
+pub(crate) const AGAIN: Duration = Duration::from_secs(2);
 
 impl Centre {
     /// A signed transaction of this centre.

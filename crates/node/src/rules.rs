@@ -101,7 +101,13 @@ impl What {
 
 fn lines(values: &Value, before: &str, line: fn(&Value) -> String) -> String {
     let values = values.as_array().map_or(&[][..], Vec::as_slice);
-    values.iter().map(|value| format!("{before}{}\n", line(value))).collect()
+    let mut lines = String::new();
+    for value in values {
+        lines.push_str(before);
+        lines.push_str(&line(value));
+        lines.push('\n');
+    }
+    lines
 }
 
 fn known(value: &Value) -> String {

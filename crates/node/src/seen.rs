@@ -93,8 +93,8 @@ fn keep(file: &Path, heights: &BTreeMap<String, u64>) -> Result<()> {
         let kept = all.entry(network.clone()).or_default();
         *kept = (*kept).max(*height);
     }
-    let text: String =
-        all.iter().map(|(network, height)| format!("{network} {height}\n")).collect();
+    let lines: Vec<_> = all.iter().map(|(network, height)| format!("{network} {height}")).collect();
+    let text = lines.join("\n") + "\n";
     let folder = file.parent().context("the file of seen heights has no folder")?;
     let write = || -> Result<()> {
         fs::create_dir_all(folder)?;

@@ -54,6 +54,10 @@ fn kinds(history: &[Value]) -> Vec<&str> {
     history.iter().map(|change| change["change"].as_str().unwrap()).collect()
 }
 
+fn fates(history: &[Value]) -> Vec<&str> {
+    history.iter().map(|change| change["status"].as_str().unwrap()).collect()
+}
+
 /// How many entries of this kind are in the patient's log.
 async fn logged(patient: &User, event: &str) -> usize {
     let log = patient.get("/api/v1/log").await.json;
@@ -190,21 +194,37 @@ async fn without_a_quorum_changes_wait_and_nothing_is_decided() {
     let expected = [state(&first, "revoking"), state(&second, "waiting")];
     assert_eq!(listed(&patient, "/api/v1/rules").await, expected);
     assert_eq!(restore(&patient, "c", &then.to_string()).await.status, StatusCode::ACCEPTED);
+    // What the ledger will refuse: to revoke what the change before takes out of force.
+    let path = format!("/api/v1/rules/{first}");
+    let revoke = async || patient.change("DELETE", &path, "e", &Value::Null).await;
+    assert_eq!(restore(&patient, "d", "0").await.status, StatusCode::ACCEPTED);
+    assert_eq!(revoke().await.status, StatusCode::ACCEPTED);
     let past = history(&patient).await;
-    let fates: Vec<_> = past.iter().map(|change| change["status"].as_str().unwrap()).collect();
-    assert_eq!(kinds(&past), ["granted", "granted", "revoked", "restored"]);
-    assert_eq!(fates, ["made", "waiting", "waiting", "waiting"]);
+    let all = ["granted", "granted", "revoked", "restored", "restored", "revoked"];
+    assert_eq!(
+        (kinds(&past), fates(&past)),
+        (all.to_vec(), [&["made"][..], &["waiting"; 5]].concat())
+    );
 
     let (reply, parts) = doctor.read(json!({ "patient": handle, "purpose": "treatment" })).await;
     assert_eq!((reply.status.as_u16(), &reply.json["part"]), (503, &json!("ledger")));
     assert!(parts.is_empty());
 
     network.nodes[1].vote_again().await;
-    while history(&patient).await.iter().any(|change| change["status"] != "made") {
+    while fates(&history(&patient).await).contains(&"waiting") {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(kinds(&history(&patient).await), ["granted", "granted", "revoked", "restored"]);
-    assert_eq!(listed(&patient, "/api/v1/rules").await, in_force(&[&first]));
+    let past = history(&patient).await;
+    assert_eq!(
+        (kinds(&past), fates(&past)),
+        (all.to_vec(), [&["made"; 5][..], &["refused"]].concat())
+    );
+    assert_eq!(past[5]["why"], "the patient has no such rule");
+    assert_eq!(revoke().await.status, StatusCode::NO_CONTENT, "it is out of force");
+    assert_eq!(history(&patient).await.len(), 5, "the patient has heard of it");
+    assert_eq!(listed(&patient, "/api/v1/rules").await, []);
+    let then = past[3]["height"].to_string();
+    assert_eq!(listed(&patient, &format!("/api/v1/rules?at={then}")).await, in_force(&[&first]));
     assert_eq!(granted(&patient, "b", &deny).await, second, "it was made");
     assert_eq!((logged(&patient, "granted").await, logged(&patient, "revoked").await), (2, 1));
     network.stop().await;
