@@ -4,7 +4,9 @@
 
 use aegle_access::{Effect, Policy, Purpose, Purposes};
 use aegle_ledger::fixture::{Network, name, vocabulary};
-use aegle_ledger::{Body, Grant, OpenedRequest, OpenedRule, ScopedTag, Wish};
+use aegle_ledger::{
+    Body, CertifiedBlock, Grant, OpenedRequest, OpenedRule, ScopedTag, Wish, write_segment,
+};
 use aegle_model::{
     Canonical, Grantee, Handle, PatientId, RecordKey, RequestId, Requester, Timestamp, Window,
 };
@@ -27,6 +29,7 @@ fn main() -> std::io::Result<()> {
     seed("block", &network.blocks[network.blocks.len() - 1].to_bytes())?;
     seed("receipt", &network.receipt(&transaction.id()).to_bytes())?;
     seed("patient_log", &network.log(patient).to_bytes())?;
+    seed("segment", &segment(&network))?;
     seed("certificate", &network.anchor(1).certificate.to_bytes())?;
     seed("genesis", &network.genesis.to_bytes())?;
     seed("vocabulary", &vocabulary().to_bytes())?;
@@ -41,6 +44,14 @@ fn seed(target: &str, bytes: &[u8]) -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("one"), bytes)
+}
+
+fn segment(network: &Network) -> Vec<u8> {
+    let certified = |block: &aegle_ledger::Block| {
+        let certificate = network.anchor(block.header.height).certificate;
+        CertifiedBlock { block: block.clone(), certificate: Some(certificate) }
+    };
+    write_segment(network.blocks[1..].iter().map(certified).collect()).expect("there are blocks")
 }
 
 fn rule(network: &Network) -> OpenedRule {

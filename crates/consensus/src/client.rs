@@ -227,20 +227,35 @@ impl Ledger {
         self.ask(|reply| Request::Anchor(height, reply)).await
     }
 
-    /// The final blocks from height `from` on, as far as they are at hand, with the votes for each of
-    /// them that are: one, and more until they have `bytes` together.
+    /// The final blocks from height `from` to the last one with votes at hand, each with its own votes
+    /// where they are: one, and more until they have `bytes` together; none when there is none.
     pub async fn blocks(&self, from: u64, bytes: usize) -> Result<Vec<CertifiedBlock>, Stopped> {
         let (mut blocks, mut taken) = (Vec::new(), 0);
         // Block 0 is everybody's own.
-        let mut height = from.max(1);
-        while taken < bytes && height <= self.0.chain.tip().height {
-            let certified = self.ask(|reply| Request::Certified(height, reply)).await?;
-            let Some(certified) = certified else { break };
+        let (mut height, end) = (from.max(1), self.covered().await?);
+        while taken < bytes && height <= end {
+            let Some(certified) = self.certified(height).await? else { break };
             taken += borsh::object_length(&certified).expect("measuring cannot fail");
             blocks.push(certified);
             height += 1;
         }
         Ok(blocks)
+    }
+
+    /// The last height with votes at hand.
+    async fn covered(&self) -> Result<u64, Stopped> {
+        let mut height = self.0.chain.tip().height;
+        while height > 0 {
+            match self.certified(height).await? {
+                Some(CertifiedBlock { certificate: Some(_), .. }) => break,
+                _ => height -= 1,
+            }
+        }
+        Ok(height)
+    }
+
+    async fn certified(&self, height: u64) -> Result<Option<CertifiedBlock>, Stopped> {
+        self.ask(|reply| Request::Certified(height, reply)).await
     }
 
     async fn position(&self, id: TxId) -> Result<Option<Position>, Stopped> {

@@ -21,9 +21,8 @@ use std::{
     thread,
 };
 
-/// The final blocks from height `from` on in the folder `dir` ([`crate::Config::dir`]), with the votes for
-/// each of them that are there: one, and more until they have `bytes` together. Waits while a node runs
-/// on the folder.
+/// The blocks of the folder `dir` ([`crate::Config::dir`]), like [`crate::Ledger::blocks`] of a running node.
+/// Waits while one runs on the folder.
 pub fn stored_blocks(
     dir: &Path,
     genesis: &Genesis,
@@ -67,7 +66,7 @@ async fn blocks(
 ) -> Vec<CertifiedBlock> {
     let (mut blocks, mut taken) = (Vec::new(), 0);
     // Block 0 is everybody's own.
-    for height in from.max(1).. {
+    for height in from.max(1)..=votes.last_index().unwrap_or(0) {
         let body = bodies.get(Identifier::Index(height)).await;
         let body = body.expect("the archive of blocks cannot be read");
         let Some(body) = body.filter(|_| taken < bytes) else { break };

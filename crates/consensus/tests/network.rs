@@ -203,7 +203,6 @@ async fn backup(network: &Network, node: usize) -> Vec<CertifiedBlock> {
         }
         blocks.extend(more);
     }
-    while blocks.pop_if(|last| last.certificate.is_none()).is_some() {}
     blocks
 }
 

@@ -40,8 +40,6 @@ enum What {
 /// A segment is full at so many bytes, or at so many blocks.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 const SEGMENT_BLOCKS: usize = 10_000;
-/// Blocks that wait for a vote at most: a node has votes for nearly all.
-const UNCOVERED_MAX: usize = 8 * SEGMENT_BLOCKS;
 /// How much is asked for at once.
 const ASK_BYTES: usize = 4 * 1024 * 1024;
 /// How long the node may take to answer.
@@ -228,18 +226,12 @@ impl Backup {
             }
             let ended = more.is_empty();
             waiting.extend(more);
-            // In the midst of the chain later votes cover what has none of its own.
-            let ready = if ended && gap.last.is_some() { waiting.len() } else { covered(&waiting) };
-            if ready > 0 && (ended || full(&waiting[..ready])) {
-                let rest = waiting.split_off(ready);
-                let full = std::mem::replace(&mut waiting, rest);
+            if !waiting.is_empty() && (ended || full(&waiting)) {
+                let full = std::mem::take(&mut waiting);
                 written.push(self.write(full, gap.last.is_none(), done)?);
             }
             if ended {
                 break;
-            }
-            if waiting.len() > UNCOVERED_MAX {
-                bail!("the node has no votes for the blocks up to {next}; back up another node");
             }
         }
         match gap.last {
@@ -308,12 +300,6 @@ fn follow(header: &Header, height: u64, parent: &Hash) -> Result<Hash> {
         );
     }
     Ok(header.digest())
-}
-
-/// How many of the blocks stand up to the last one with votes.
-fn covered(blocks: &[CertifiedBlock]) -> usize {
-    let last = blocks.iter().rposition(|certified| certified.certificate.is_some());
-    last.map_or(0, |last| last + 1)
 }
 
 fn full(blocks: &[CertifiedBlock]) -> bool {

@@ -49,6 +49,11 @@ impl Network {
         Self { genesis, keys, addresses, dirs, nodes: (0..size).map(|_| None).collect() }
     }
 
+    /// The validators' keys, in the order of the genesis.
+    pub(crate) fn signers(&self) -> &[SigningKey] {
+        &self.keys
+    }
+
     /// What `node` is started with.
     pub(crate) fn config(&self, node: usize) -> Config {
         let peers = self
@@ -98,7 +103,7 @@ impl Network {
 
     /// The same with an expiry height.
     pub(crate) fn enrol_until(&self, author: usize, number: u64, expires: u64) -> Transaction {
-        let (key, centre) = (&self.keys[author], &self.genesis.centres[author]);
+        let (key, centre) = (&self.signers()[author], &self.genesis.centres[author]);
         let patient = Hash::of("patient", &[&author.to_le_bytes(), &number.to_le_bytes()]);
         let patient = PatientId::from_array(patient.as_bytes()[..16].try_into().unwrap());
         let body = Body::Enrol(Enrol { patient, commitment: Hash::ZERO });

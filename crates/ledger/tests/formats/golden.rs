@@ -358,6 +358,18 @@ fn proofs() {
 }
 
 #[test]
+fn segments_of_a_backup() {
+    let block =
+        Block { header: header(), entries: vec![(disclosure(), Outcome::Done)], engine: vec![1] };
+    let blocks = [Some(certificate()), None]
+        .map(|certificate| CertifiedBlock { block: block.clone(), certificate });
+    golden(
+        &write_segment(blocks.to_vec()).unwrap(),
+        "ef53abab32894a2d0310c1e52799756dd84468592a5f4d30f9b26340b44ec412",
+    );
+}
+
+#[test]
 fn records_and_keys_of_the_state() {
     let centre = Network::new(1).genesis.centres.remove(0);
     golden(
