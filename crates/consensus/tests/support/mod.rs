@@ -40,6 +40,7 @@ impl Network {
             name: Name::new("test".to_owned()).unwrap(),
             time: Timestamp(0),
             policy: aegle_access::Policy { emergency: true },
+            epochs: aegle_ledger::Epochs::DEFAULT,
             centres: centres.collect(),
         };
         let listeners: Vec<_> =
