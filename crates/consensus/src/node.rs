@@ -225,6 +225,7 @@ fn run(
             |state| state,
         )
         .await;
+        let mut entered = engine.role.clone();
         // A context holds the folder: whoever keeps a ledger must not keep one.
         let context = Arc::new(context);
         let observed = Arc::downgrade(&context);
@@ -239,8 +240,9 @@ fn run(
                 observed.upgrade().map_or_else(String::new, |it| it.encode())
             }),
         });
-        // The first answer comes when the chain stands where the last run left it.
-        if ledger.read(&[]).await.is_ok() {
+        // The first answer comes when the chain stands where the last run left it; then the node
+        // enters its epoch.
+        if ledger.read(&[]).await.is_ok() && entered.changed().await.is_ok() {
             // Whoever started the engine may have gone meanwhile; then `stopped` resolves at once.
             let _ = up.send(ledger);
         }

@@ -35,7 +35,7 @@ use commonware_utils::probability;
 use std::{collections::BTreeSet, pin::Pin, time::Duration};
 
 const EPOCH: u64 = 24;
-const FOUNDERS: usize = 4;
+const FOUNDERS: u8 = 4;
 
 /// A network in which the founders agree to every change that the first of them proposes.
 #[derive(Clone)]
@@ -50,10 +50,10 @@ struct Course {
 impl Course {
     /// The founders and `more` nodes.
     fn new(more: u8) -> Self {
-        let mut keys = fixture::keys(FOUNDERS as u8);
+        let mut keys = fixture::keys(FOUNDERS);
         keys.extend((0..more).map(|seed| SigningKey::from_seed(&[seed + 100; 32])));
         let epochs = Epochs::new(EPOCH).unwrap();
-        let genesis = Genesis { epochs, ..fixture::genesis(&keys[..FOUNDERS]) };
+        let genesis = Genesis { epochs, ..fixture::genesis(&keys[..usize::from(FOUNDERS)]) };
         Self { genesis, keys, changes: Vec::new(), acknowledged: Acknowledged::default() }
     }
 
@@ -232,7 +232,7 @@ impl EngineDefinition for Course {
     }
 
     fn max_message_size(&self) -> u32 {
-        engine::message_bytes_max(FOUNDERS)
+        engine::message_bytes_max(self.keys.len())
     }
 
     async fn init(&self, init: InitContext<'_, PublicKey>) -> (Handle<()>, Validator) {
