@@ -6,7 +6,8 @@ mod support;
 
 use aegle_consensus::Ledger;
 use aegle_ledger::{
-    Body, Centre, Change, Draft, Epochs, GovernanceRecord, Member, Propose, Record as _, Vote, keys,
+    Amendment, Body, Centre, Draft, Epochs, GovernanceRecord, Member, Propose, Record as _, Vote,
+    keys,
 };
 use aegle_model::{CentreId, Hash, Name};
 use std::time::Duration;
@@ -36,7 +37,7 @@ async fn governance(ledger: &Ledger) -> GovernanceRecord {
 }
 
 /// The centres at these nodes, which are enough, agree to a change; returns when it is in effect.
-async fn agree(network: &Network, members: &[(CentreId, usize)], change: Change) {
+async fn agree(network: &Network, members: &[(CentreId, usize)], change: Amendment) {
     let (proposer, node) = members[0];
     let ledger = network.ledger(node);
     let propose = Body::Propose(Box::new(Propose { change }));
@@ -78,7 +79,7 @@ async fn a_centre_joins_another_takes_new_keys_and_a_third_leaves() {
         seal: [4; 65],
     };
     // The founders learn the address from the ledger.
-    let admit = Change::Admit(Member { centre, address: config.listen.to_string() });
+    let admit = Amendment::Admit(Member { centre, address: config.listen.to_string() });
     network.start_node(4);
     assert!(!network.ledger(4).status().votes);
     agree(&network, &founders[..3], admit).await;
@@ -92,7 +93,7 @@ async fn a_centre_joins_another_takes_new_keys_and_a_third_leaves() {
     let config = network.config(5);
     let centre = Centre { key: config.key.public(), ..network.genesis.centres[3].clone() };
     let id = centre.id;
-    let rotate = Change::Rotate(Member { centre, address: config.listen.to_string() });
+    let rotate = Amendment::Rotate(Member { centre, address: config.listen.to_string() });
     agree(&network, &founders, rotate).await;
     network.kill(3).await;
     network.start_node(5);
@@ -102,7 +103,7 @@ async fn a_centre_joins_another_takes_new_keys_and_a_third_leaves() {
 
     let leaving = network.genesis.centres[2].id;
     let voters = [founders[0], founders[1], founders[2], (joined, 4)];
-    agree(&network, &voters, Change::Remove(leaving)).await;
+    agree(&network, &voters, Amendment::Remove(leaving)).await;
     until(|| network.ledger(0).status().validators == 4).await;
     // Of the founders that are left, everyone restarts where the epochs are.
     for node in [0, 1] {
