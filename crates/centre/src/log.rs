@@ -191,7 +191,7 @@ impl Centre {
 
 fn view(number: u64, entry: &LogEntry, key: &RecordKey) -> LogView {
     let seen = match entry.transaction.body() {
-        Body::Publish(_) => Seen::Other,
+        Body::Publish(_) | Body::Propose(_) | Body::Vote(_) => Seen::Other,
         Body::Enrol(_) => Seen::Enrolled,
         Body::Link(link) => Seen::Linked { speaks: link.speaks },
         Body::Grant(grant) => {

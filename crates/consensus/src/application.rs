@@ -60,6 +60,10 @@ enum Rejected {
     Future,
     #[error("it holds a transaction that is refused at every door: {0}")]
     Door(#[from] ledger::TransactionError),
+    #[error(
+        "it follows version {0} of the protocol, which this node does not know; install a newer one"
+    )]
+    Protocol(u16),
     #[error("its transaction {index} may not be in it: {why}")]
     Execution { index: usize, why: ledger::Invalid },
 }
@@ -102,6 +106,7 @@ impl Executor {
                 Ok(execution) => return Ok(execution),
                 Err(Stop::Needs(keys)) => self.load(batch, height, &keys, &mut loaded).await,
                 Err(Stop::Invalid(index, why)) => return Err(Rejected::Execution { index, why }),
+                Err(Stop::Protocol(version)) => return Err(Rejected::Protocol(version)),
             }
         }
     }
@@ -261,9 +266,9 @@ fn ids(entries: &[(Transaction, Outcome)]) -> impl Iterator<Item = TxId> {
 /// The header of the block after `parent`.
 fn header(parent: &Header, time: Timestamp, execution: &Execution, engine: &[u8]) -> Header {
     Header {
-        version: parent.version,
+        version: execution.version,
         network: parent.network,
-        epoch: parent.epoch,
+        epoch: execution.epoch,
         height: parent.height + 1,
         parent: parent.digest(),
         time,

@@ -2,7 +2,8 @@
 
 use crate::{
     block::Block,
-    engine::{self, BUFFER, Blocks, EPOCH, Scheme},
+    engine::{self, BUFFER, Blocks, Scheme},
+    schemes::Schemes,
 };
 use commonware_consensus::{
     marshal::{
@@ -11,12 +12,10 @@ use commonware_consensus::{
         standard::Standard,
     },
     simplex::types::Finalization,
-    types::{Epoch, FixedEpocher},
+    types::FixedEpocher,
 };
 use commonware_cryptography::{
-    Digested, Digestible as _,
-    certificate::{ConstantProvider, Verifier as _},
-    sha256::Digest,
+    Digested, Digestible as _, certificate::Verifier as _, sha256::Digest,
 };
 use commonware_glue::stateful::SyncPlan;
 use commonware_parallel::Sequential;
@@ -29,30 +28,29 @@ use std::sync::Arc;
 pub(crate) type Certificates<E> = immutable::Archive<E, Digest, Finalization<Scheme, Digest>>;
 /// Blocks by height.
 pub(crate) type Bodies<E> = immutable::Archive<E, Digest, Arc<Block>>;
-type Provider = ConstantProvider<Scheme, Epoch>;
 
 /// The actor, not yet started.
 pub(crate) type Marshal<E> =
-    Actor<E, Standard<Block>, Provider, Certificates<E>, Bodies<E>, FixedEpocher, Sequential>;
+    Actor<E, Standard<Block>, Schemes, Certificates<E>, Bodies<E>, FixedEpocher, Sequential>;
 
 /// Opens the archives below `prefix`. The finalisation is the last one there.
 pub(crate) async fn open<E: engine::Runtime>(
     context: &E,
     prefix: &str,
-    scheme: &Scheme,
+    (schemes, epochs): (&Schemes, &FixedEpocher),
     genesis: &Block,
     plan: &SyncPlan<E, Scheme, Standard<Block>>,
     page_cache: &CacheRef,
 ) -> (Marshal<E>, Blocks, Floor, Option<Finalization<Scheme, Digest>>) {
-    let (certificates, bodies) = files(context, prefix, scheme, page_cache).await;
+    let (certificates, bodies) = files(context, prefix, page_cache).await;
     let last = match certificates.last_index() {
         Some(height) => certificates.get(Identifier::Index(height)).await,
         None => Ok(None),
     };
     let last = last.expect("the archive of certificates cannot be read");
     let config = marshal::Config {
-        provider: ConstantProvider::new(scheme.clone()),
-        epocher: FixedEpocher::new(EPOCH),
+        provider: schemes.clone(),
+        epocher: epochs.clone(),
         start: plan.marshal_start(Digested::precomputed(genesis.clone(), genesis.digest())),
         partition_prefix: prefix.to_owned(),
         mailbox_size: engine::MAILBOX,
@@ -76,10 +74,10 @@ pub(crate) async fn open<E: engine::Runtime>(
 pub(crate) async fn files<E: engine::Runtime>(
     context: &E,
     prefix: &str,
-    scheme: &Scheme,
     page_cache: &CacheRef,
 ) -> (Certificates<E>, Bodies<E>) {
-    let codec = Scheme::certificate_codec_config(scheme);
+    // What is on disk was checked when it came, under whatever set of validators.
+    let codec = Scheme::certificate_codec_config_unbounded();
     let certificates = layout(prefix, "certificates", page_cache, codec);
     let certificates = Certificates::init(context.child("certificates"), certificates).await;
     let bodies = layout(prefix, "blocks", page_cache, ());

@@ -79,16 +79,16 @@ mod tests {
     ) -> (Genesis, Finalization<Scheme, sha256::Digest>) {
         let keys = fixture::keys(4);
         let genesis = fixture::genesis(&keys);
-        let identities: Vec<_> =
-            keys.iter().map(|key| node::identity(&genesis, key).unwrap()).collect();
+        let validators = genesis.validators();
+        let scheme = |key| node::identity(&genesis, key).scheme(&validators, true);
+        let schemes: Vec<_> = keys.iter().map(scheme).collect();
         let round = Round::new(Epoch::zero(), View::new(VIEW));
         let proposal = Proposal::new(round, View::new(VIEW - 1), block::digest(digest));
         let votes: Vec<_> = signers
             .iter()
-            .map(|signer| Finalize::sign(&identities[*signer].scheme, proposal.clone()).unwrap())
+            .map(|signer| Finalize::sign(&schemes[*signer], proposal.clone()).unwrap())
             .collect();
-        let scheme = &identities[0].scheme;
-        let made = Finalization::from_finalizes(scheme, non_empty![@&votes], &Sequential);
+        let made = Finalization::from_finalizes(&schemes[0], non_empty![@&votes], &Sequential);
         (genesis, made.unwrap())
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     chain::Chain,
     gossip::Connected,
+    orchestrator::Role,
     pool::{Origin, Pool, Refused},
     service::{Request, Requests, Snapshot},
 };
@@ -28,7 +29,7 @@ pub(crate) struct Parts {
     pub(crate) chain: Arc<Chain>,
     pub(crate) requests: Requests,
     pub(crate) connected: Connected,
-    pub(crate) votes: bool,
+    pub(crate) role: watch::Receiver<Role>,
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -125,7 +126,9 @@ pub struct Status {
     pub height: u64,
     /// The time of the block at that height.
     pub time: Timestamp,
-    /// How many validators the network has, this node included.
+    /// The epoch that this node is in.
+    pub epoch: u64,
+    /// How many validators that epoch has.
     pub validators: usize,
     /// How many other validators this node is connected to; refreshed every few seconds.
     pub connected: usize,
@@ -133,7 +136,8 @@ pub struct Status {
     pub waiting: usize,
     /// The bytes of those.
     pub waiting_bytes: usize,
-    /// Whether this node votes. One that lost the journal of its votes only follows.
+    /// Whether this node votes in it. One that was just admitted, or lost the journal of its votes,
+    /// only follows.
     pub votes: bool,
     /// Whether the engine runs.
     pub running: bool,
@@ -280,14 +284,16 @@ impl Ledger {
     pub fn status(&self) -> Status {
         let tip = self.0.chain.tip();
         let (waiting, waiting_bytes) = self.0.pool.size();
+        let Role { epoch, validators, votes } = *self.0.role.borrow();
         Status {
             height: tip.height,
             time: tip.time,
-            validators: self.0.genesis.validators().len(),
+            epoch,
+            validators,
             connected: self.0.connected.get(),
             waiting,
             waiting_bytes,
-            votes: self.0.votes,
+            votes,
             running: !self.0.requests.is_closed(),
         }
     }

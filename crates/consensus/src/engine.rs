@@ -8,20 +8,22 @@
 use crate::{
     application::Executor,
     archive,
-    block::{self, Block},
+    block::Block,
     chain::Chain,
     gossip,
+    orchestrator::{Automaton, Hooks, Orchestrator, Role},
     pacing::Paced,
     pool::{Limits, Pool},
+    schemes::Schemes,
     service::{self, Service},
     state,
     sync::NoSource,
     timing::Timing,
 };
-use aegle_ledger::Genesis;
+use aegle_ledger::{Genesis, MEMBERS_MAX};
 use commonware_broadcast::buffered;
 use commonware_consensus::{
-    CertifiableAutomaton, Relay, Reporter,
+    Reporter,
     marshal::{
         self, Update,
         resolver::p2p as backfill,
@@ -32,29 +34,29 @@ use commonware_consensus::{
         config::{Floor, ForwardPolicy, SkipPolicy},
         elector::RoundRobin,
         scheme::ed25519,
-        types::Activity,
     },
     types::{Epoch, FixedEpocher, ViewDelta},
 };
 use commonware_cryptography::{
-    Digestible as _, Sha256, Signer as _,
+    Sha256, Signer as _,
     ed25519::{PrivateKey, PublicKey},
     sha256,
 };
 use commonware_glue::stateful::{self, Stateful, SyncPlan, db::SyncEngineConfig};
-use commonware_p2p::{Blocker, Provider, Receiver, Sender, max_message_size};
+use commonware_p2p::{Blocker, Provider, Receiver, Sender, max_message_size, utils::mux::prefixed};
 use commonware_parallel::Sequential;
 use commonware_runtime::{
     Clock, Handle, Metrics, Quota, Spawner, Storage,
     buffer::paged::{self, CacheRef},
 };
-use commonware_utils::{NZDuration, NZU64, NZUsize, ordered::Set};
+use commonware_utils::{NZDuration, NZU64, NZUsize};
 use rand_core::CryptoRng;
 use std::{
-    num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize},
+    num::{NonZeroU16, NonZeroU32, NonZeroUsize},
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// How votes are signed: ed25519, so that a certificate names who signed.
 pub(crate) type Scheme = ed25519::Scheme;
@@ -63,17 +65,18 @@ pub(crate) type Blocks = marshal::core::Mailbox<Scheme, Standard<Block>>;
 /// The engine's handle for state.
 pub(crate) type State<E> = stateful::Mailbox<E, Executor>;
 
-/// Blocks per epoch: validators do not change yet, so the first epoch never ends.
-pub(crate) const EPOCH: NonZeroU64 = NZU64!(u64::MAX);
 pub(crate) const MAILBOX: NonZeroUsize = NZUsize!(1024);
 pub(crate) const BUFFER: NonZeroUsize = NZUsize!(64 * 1024);
 /// The cache of file pages: 8 MiB. The page size is part of the format on disk.
 pub(crate) const PAGE_BYTES: NonZeroU16 = paged::page_size(4096);
 pub(crate) const PAGES: NonZeroUsize = NZUsize!(2048);
-/// What the journal of this node's votes is called.
-pub(crate) const VOTES: &str = "votes";
 /// How many views behind the last finalised one are kept for nodes that lag.
 pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(256);
+
+/// Where the journal of this node's votes in an epoch is.
+pub(crate) fn journal(prefix: &str, epoch: u64) -> String {
+    format!("{prefix}-votes-{epoch}")
+}
 
 /// A runtime that the engine can run on.
 pub(crate) trait Runtime: Clock + CryptoRng + Spawner + Storage + Metrics {}
@@ -96,11 +99,13 @@ pub(crate) fn channels() -> Vec<(u64, Quota)> {
     CHANNELS.iter().map(|(channel, rate)| (*channel, quota(*rate))).collect()
 }
 
-/// The largest message that `validators` nodes send each other. All must use the same.
-pub(crate) fn message_bytes_max(validators: usize) -> u32 {
-    let validators = u32::try_from(validators).expect("validators are counted in tens");
+/// The largest message that nodes of a network with so many founders send each other. All must use
+/// the same, however many members there are.
+pub(crate) fn message_bytes_max(founders: usize) -> u32 {
+    let validators =
+        u32::try_from(founders.max(MEMBERS_MAX)).expect("validators are counted in tens");
     max_message_size(&[
-        simplex::max_payload_size::<Scheme, sha256::Digest>(validators),
+        prefixed(simplex::max_payload_size::<Scheme, sha256::Digest>(validators)),
         marshal::max_payload_size::<Standard<Block>, Scheme>(validators, &()),
         gossip::MESSAGE_BYTES_MAX,
     ])
@@ -111,8 +116,6 @@ pub(crate) fn message_bytes_max(validators: usize) -> u32 {
 pub(crate) struct Identity {
     pub(crate) genesis: Genesis,
     pub(crate) key: PrivateKey,
-    pub(crate) validators: Set<PublicKey>,
-    pub(crate) scheme: Scheme,
 }
 
 /// One engine's way to its peers: the channels in the order of [`CHANNELS`].
@@ -120,6 +123,7 @@ pub(crate) struct Network<S, R, B, P> {
     pub(crate) channels: Vec<(S, R)>,
     pub(crate) blocker: B,
     pub(crate) peers: P,
+    pub(crate) hooks: Hooks,
 }
 
 /// A running engine.
@@ -130,6 +134,7 @@ pub(crate) struct Engine {
     pub(crate) chain: Arc<Chain>,
     pub(crate) requests: service::Requests,
     pub(crate) connected: gossip::Connected,
+    pub(crate) role: watch::Receiver<Role>,
 }
 
 /// Starts an engine with its data below `prefix`. `observe` may wrap the receiver of finalised blocks.
@@ -149,7 +154,7 @@ where
     P: Provider<PublicKey = PublicKey>,
     O: Reporter<Activity = Update<Block>>,
 {
-    let Network { channels, blocker, peers } = network;
+    let Network { channels, blocker, peers, hooks } = network;
     let channels: [_; CHANNELS.len()] =
         channels.try_into().ok().expect("one pair for each channel");
     let [votes, certificates, resolver, blocks_asked, blocks_proposed, transactions] = channels;
@@ -164,39 +169,48 @@ where
         buffered::Engine::new(context.child("broadcast"), broadcast_config(&identity, peers));
     broadcast.start(blocks_proposed);
 
+    let schemes = Schemes::default();
+    let epochs = FixedEpocher::new(identity.genesis.epochs.0);
     let plan = SyncPlan::init(context.child("plan"), prefix).await;
     let (marshal, blocks, floor, last) =
-        archive::open(&context, prefix, &identity.scheme, &genesis, &plan, &page_cache).await;
+        archive::open(&context, prefix, (&schemes, &epochs), &genesis, &plan, &page_cache).await;
     let executor = Executor::new(&identity.genesis, pool.clone(), chain.clone());
     let database = state::layout(prefix, page_cache.clone());
     let stateful = stateful_config(executor.clone(), database, (blocks.clone(), floor), plan);
     let (stateful, state) = Stateful::new(context.child("stateful"), stateful);
     let paced =
         Paced { inner: state.clone(), executor, pool: pool.clone(), heartbeat: timing.heartbeat };
-    let automaton =
-        Deferred::new(context.child("deferred"), paced, blocks.clone(), FixedEpocher::new(EPOCH));
+    let automaton = Deferred::new(context.child("deferred"), paced, blocks.clone(), epochs);
     marshal.start(observe(state.clone()), buffer, backfill);
     stateful.start();
 
     let id = identity.genesis.network();
-    let service = Service::new(identity.genesis, state, blocks, pool.clone(), chain.clone());
+    let service =
+        Service::new(identity.genesis.clone(), state, blocks.clone(), pool.clone(), chain.clone());
     let requests = service.start(context.child("service"));
     let connected = gossip::start(&context, transactions, id, pool.clone());
 
-    let votes_kept = format!("{prefix}-{VOTES}");
-    let config = simplex_config(
-        identity.scheme,
-        &timing,
-        votes_kept,
-        // The journal of votes may end before the last finalised block, and is not there at all when
-        // the blocks were restored.
-        last.map_or_else(|| Floor::Genesis(genesis.digest()), Floor::Finalized),
-        (automaton, blocker),
+    let founders = identity.genesis.centres.len();
+    let (sender, role) = watch::channel(Role { epoch: 0, validators: founders, votes: false });
+    let orchestrator = Orchestrator {
+        identity,
+        prefix: prefix.to_owned(),
+        timing,
+        schemes,
+        blocks,
+        last,
+        chain: chain.clone(),
+        requests: requests.clone(),
+        blocker,
+        automaton,
         page_cache,
-    );
-    // The engine takes the context itself, so that everything started above ends with it.
-    let handle = simplex::Engine::new(context, config).start(votes, certificates, resolver);
-    Engine { handle, pool, chain, requests, connected }
+        hooks,
+        role: sender,
+    };
+    // It takes the context itself, so that everything started above ends with it.
+    let handle =
+        context.spawn(move |context| orchestrator.run(context, votes, certificates, resolver));
+    Engine { handle, pool, chain, requests, connected, role }
 }
 
 /// How blocks that this node missed are asked for.
@@ -268,20 +282,17 @@ fn stateful_config<E: Runtime>(
 type SimplexConfig<B, A> =
     simplex::Config<Scheme, RoundRobin<Sha256>, B, sha256::Digest, A, A, A, Sequential>;
 
-/// How the validators vote.
-fn simplex_config<B, A>(
+/// How the validators of an epoch vote.
+pub(crate) fn simplex_config<B, A>(
     scheme: Scheme,
     timing: &Timing,
-    partition: String,
-    floor: Floor<Scheme, sha256::Digest>,
+    (partition, epoch, floor): (String, Epoch, Floor<Scheme, sha256::Digest>),
     (automaton, blocker): (A, B),
     page_cache: CacheRef,
 ) -> SimplexConfig<B, A>
 where
     B: Blocker<PublicKey = PublicKey>,
-    A: CertifiableAutomaton<Context = block::Context, Digest = sha256::Digest>
-        + Relay<Digest = sha256::Digest, PublicKey = PublicKey, Plan = simplex::Plan<PublicKey>>
-        + Reporter<Activity = Activity<Scheme, sha256::Digest>>,
+    A: Automaton,
 {
     simplex::Config {
         scheme,
@@ -293,7 +304,7 @@ where
         strategy: Sequential,
         partition,
         mailbox_size: MAILBOX,
-        epoch: Epoch::zero(),
+        epoch,
         floor,
         replay_buffer: BUFFER,
         write_buffer: BUFFER,

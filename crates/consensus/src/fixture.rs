@@ -23,6 +23,7 @@ pub(crate) fn genesis(keys: &[SigningKey]) -> Genesis {
         name: Name::new("test").unwrap(),
         time: Timestamp(0),
         policy: aegle_access::Policy { emergency: true },
+        epochs: aegle_ledger::Epochs::DEFAULT,
         centres: centres.collect(),
     }
 }

@@ -17,9 +17,11 @@ mod fixture;
 mod gossip;
 mod network;
 mod node;
+mod orchestrator;
 mod pacing;
 mod pool;
 mod restore;
+mod schemes;
 mod service;
 #[cfg(test)]
 mod simulation;

@@ -6,21 +6,18 @@
 
 use crate::{
     client::{Ledger, Parts},
-    engine::{self, Identity, Scheme, VOTES},
+    engine::{self, Identity},
     network,
     timing::Timing,
     voting::{self, Standing},
 };
-use aegle_ledger::{Certificate, Genesis, GenesisError};
+use aegle_ledger::{Genesis, GenesisError};
 use aegle_model::{PublicKey, SigningKey};
 use commonware_codec::{Copying, DecodeExt as _};
-use commonware_cryptography::ed25519;
+use commonware_cryptography::{Signer as _, ed25519};
 use commonware_p2p::Address;
 use commonware_runtime::{Metrics as _, Runner as _, Supervisor as _, tokio as runtime};
-use commonware_utils::{
-    TryCollect as _,
-    ordered::{Map, Set},
-};
+use commonware_utils::ordered::Map;
 use std::{
     any::Any,
     fs, io,
@@ -44,7 +41,7 @@ pub(crate) const WORKERS: usize = 2;
 /// Futures of the engine are large; debug builds need the room.
 pub(crate) const STACK_BYTES: usize = 16 * 1024 * 1024;
 
-/// Another validator.
+/// Another node.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Its node key.
@@ -68,7 +65,8 @@ pub struct Config {
     pub key: SigningKey,
     /// Where to listen for the other validators.
     pub listen: SocketAddr,
-    /// Every other validator.
+    /// Every other founder, and whoever else this node should know from the start; the addresses of
+    /// those who were admitted later stand in the ledger.
     pub peers: Vec<Peer>,
     /// How long to wait for what.
     pub timing: Timing,
@@ -80,23 +78,11 @@ pub enum StartError {
     /// The genesis is not one.
     #[error("the genesis cannot start a network")]
     Genesis(#[from] GenesisError),
-    /// Only validators run an engine.
-    #[error("the node's key {key} is none of the network's validators; take a key of the genesis")]
-    NotAValidator {
-        /// The key.
-        key: PublicKey,
-    },
     /// A key of the genesis is no ed25519 key.
-    #[error("the validator key {key} in the genesis is not an ed25519 key")]
+    #[error("the key {key} in the genesis or among the peers is not an ed25519 key")]
     BadKey {
         /// The key.
         key: PublicKey,
-    },
-    /// A peer that is no validator.
-    #[error("the peer at `{address}` has a key that is none of the network's validators")]
-    UnknownPeer {
-        /// Where it is said to be.
-        address: String,
     },
     /// A peer's address cannot be read.
     #[error("the peer address `{address}` is not `host:port`")]
@@ -107,12 +93,9 @@ pub enum StartError {
     /// A peer is named twice.
     #[error("a peer is named twice")]
     DuplicatePeer,
-    /// Validators without an address.
-    #[error("{missing} validators have no address among the peers")]
-    MissingPeers {
-        /// How many.
-        missing: usize,
-    },
+    /// Nobody to talk to.
+    #[error("the network has other founders and no peer is named; name at least one")]
+    NoPeers,
     /// The waiting times contradict each other.
     #[error("the timing contradicts itself: {0}")]
     Timing(&'static str),
@@ -188,7 +171,10 @@ impl Consensus {
 /// missed it catches up by itself.
 pub fn start(config: Config) -> Result<Consensus, StartError> {
     config.genesis.check()?;
-    let mut identity = identity(&config.genesis, &config.key)?;
+    for founder in &config.genesis.centres {
+        validator(&founder.key)?;
+    }
+    let identity = identity(&config.genesis, &config.key);
     if let Some(fault) = config.timing.fault() {
         return Err(StartError::Timing(fault));
     }
@@ -196,19 +182,6 @@ pub fn start(config: Config) -> Result<Consensus, StartError> {
     let peers =
         network::addresses(&identity, config.listen, peers.collect::<Result<_, StartError>>()?)?;
     claim(&config.dir, &config.genesis, &config.key.public())?;
-    let journal = config.dir.join(STORAGE).join(format!("{PREFIX}-{VOTES}"));
-    let unusable = |source| StartError::Folder { dir: config.voted.clone(), source };
-    let network = config.genesis.hash().to_string();
-    let standing = voting::standing(&config.voted, &journal, &network).map_err(unusable)?;
-    if standing == Standing::Follows {
-        error!(
-            mark = %config.voted.display(),
-            "The journal of this node's votes was lost, so the node follows and does not vote. \
-             If you can put back the very folder it voted with, not an older copy of it, do so and \
-             remove the line `lost` from the mark; else the network has to take a new key for it"
-        );
-        identity.scheme = follower(&identity);
-    }
     let probe = TcpListener::bind(config.listen);
     drop(probe.map_err(|source| StartError::Listen { listen: config.listen, source })?);
 
@@ -216,9 +189,7 @@ pub fn start(config: Config) -> Result<Consensus, StartError> {
     let (up, is_up) = std::sync::mpsc::sync_channel(1);
     let (ending, end) = watch::channel(None);
     let run = move || {
-        let ran = catch_unwind(AssertUnwindSafe(|| {
-            run(&config, (identity, standing), peers, up, stopped)
-        }));
+        let ran = catch_unwind(AssertUnwindSafe(|| run(&config, identity, peers, up, stopped)));
         ending.send_replace(Some(ran.unwrap_or_else(|panic| End::Failed(message(&*panic)))));
     };
     let builder = thread::Builder::new().name("aegle-consensus".to_owned()).stack_size(STACK_BYTES);
@@ -232,7 +203,7 @@ pub fn start(config: Config) -> Result<Consensus, StartError> {
 /// Runs the engine until it is told to stop or stops itself.
 fn run(
     config: &Config,
-    (identity, standing): (Identity, Standing),
+    identity: Identity,
     peers: Map<ed25519::PublicKey, Address>,
     up: std::sync::mpsc::SyncSender<Ledger>,
     stopped: oneshot::Receiver<()>,
@@ -242,7 +213,8 @@ fn run(
         .with_worker_threads(WORKERS)
         .with_thread_stack_size(STACK_BYTES);
     runtime::Runner::new(settings).start(|context| async move {
-        let network = network::start(&context, &identity, config.listen, peers);
+        let may_vote = Box::new(may_vote(config));
+        let network = network::start(&context, &identity, config.listen, peers, may_vote);
         let genesis = identity.genesis.clone();
         let engine = engine::start(
             context.child("engine"),
@@ -253,6 +225,7 @@ fn run(
             |state| state,
         )
         .await;
+        let mut entered = engine.role.clone();
         // A context holds the folder: whoever keeps a ledger must not keep one.
         let context = Arc::new(context);
         let observed = Arc::downgrade(&context);
@@ -262,13 +235,14 @@ fn run(
             chain: engine.chain,
             requests: engine.requests,
             connected: engine.connected,
-            votes: standing == Standing::Votes,
+            role: engine.role,
             metrics: Box::new(move || {
                 observed.upgrade().map_or_else(String::new, |it| it.encode())
             }),
         });
-        // The first answer comes when the chain stands where the last run left it.
-        if ledger.read(&[]).await.is_ok() {
+        // The first answer comes when the chain stands where the last run left it; then the node
+        // enters its epoch.
+        if ledger.read(&[]).await.is_ok() && entered.changed().await.is_ok() {
             // Whoever started the engine may have gone meanwhile; then `stopped` resolves at once.
             let _ = up.send(ledger);
         }
@@ -279,27 +253,49 @@ fn run(
     })
 }
 
+/// Looks, epoch by epoch, whether this node may vote, and notes that it does.
+fn may_vote(config: &Config) -> impl FnMut(u64) -> bool + Send + use<> {
+    let (mark, storage) = (config.voted.clone(), config.dir.join(STORAGE));
+    let network = config.genesis.hash().to_string();
+    move |epoch| {
+        let journal = storage.join(engine::journal(PREFIX, epoch));
+        let standing = voting::standing(&mark, &journal, &network, epoch);
+        match &standing {
+            Ok(Standing::Votes | Standing::Behind) => {}
+            Ok(Standing::Lost) => error!(
+                mark = %mark.display(),
+                epoch,
+                "The journal of this node's votes was lost, so the node follows and votes again \
+                 from the next epoch on. If you can put back the very folder it voted with, not an \
+                 older copy of it, do so and remove the line `lost` from the mark"
+            ),
+            Err(fault) => error!(
+                mark = %mark.display(),
+                epoch,
+                "The mark of this node's votes cannot be read or written, so the node follows \
+                 until the next epoch: {fault}"
+            ),
+        }
+        matches!(standing, Ok(Standing::Votes))
+    }
+}
+
 /// The engine's keys for this node.
-pub(crate) fn identity(genesis: &Genesis, key: &SigningKey) -> Result<Identity, StartError> {
-    let validators: Vec<_> =
-        genesis.validators().iter().map(validator).collect::<Result<_, _>>()?;
-    let validators: Set<_> =
-        validators.into_iter().try_collect().expect("a genesis names each validator once");
-    let private =
+pub(crate) fn identity(genesis: &Genesis, key: &SigningKey) -> Identity {
+    let key =
         ed25519::PrivateKey::decode(Copying(key.seed().as_slice())).expect("every seed is a key");
-    let domain = Certificate::namespace(genesis.network());
-    let scheme = Scheme::signer(&domain, validators.clone(), private.clone())
-        .ok_or(StartError::NotAValidator { key: key.public() })?;
-    Ok(Identity { genesis: genesis.clone(), key: private, validators, scheme })
+    Identity { genesis: genesis.clone(), key }
 }
 
-/// The scheme of a node that checks votes and casts none.
-pub(crate) fn follower(identity: &Identity) -> Scheme {
-    let domain = Certificate::namespace(identity.genesis.network());
-    Scheme::verifier(&domain, identity.validators.clone())
+impl Identity {
+    /// Whether a key is this node's.
+    pub(crate) fn is(&self, key: &PublicKey) -> bool {
+        self.key.public_key().as_ref() == key.as_bytes()
+    }
 }
 
-fn validator(key: &PublicKey) -> Result<ed25519::PublicKey, StartError> {
+/// The engine's type for a key.
+pub(crate) fn validator(key: &PublicKey) -> Result<ed25519::PublicKey, StartError> {
     ed25519::PublicKey::decode(Copying(key.as_bytes()))
         .map_err(|_| StartError::BadKey { key: *key })
 }

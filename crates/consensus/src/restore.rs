@@ -8,7 +8,7 @@ use crate::{
     archive,
     block::{Block, digest},
     certificate, engine,
-    engine::{Identity, PAGE_BYTES, PAGES, VOTES},
+    engine::{Identity, PAGE_BYTES, PAGES},
     network,
     node::{self, PREFIX, STACK_BYTES, STORAGE, StartError, WORKERS},
     timing::Timing,
@@ -106,8 +106,7 @@ pub fn restore<E>(
 where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut identity = node::identity(&target.genesis, &target.key)?;
-    identity.scheme = node::follower(&identity);
+    let identity = node::identity(&target.genesis, &target.key);
     vacant(&target.dir)?;
     let beside = target.dir.with_extension("restoring");
     remove(&beside)?;
@@ -121,7 +120,7 @@ where
         let ended = builder.map_err(StartError::Thread)?.join();
         ended.unwrap_or_else(|panic| Err(RestoreError::Engine(node::message(&*panic))))
     });
-    match filled.and_then(|chain| install(target, &beside).map(|()| chain)) {
+    match filled.and_then(|chain| install(target, &beside, &chain).map(|()| chain)) {
         Ok(chain) => Ok(chain),
         Err(error) => {
             remove(&beside)?;
@@ -152,18 +151,24 @@ fn remove(dir: &Path) -> Result<(), RestoreError> {
 }
 
 /// Puts the filled folder in its place. The mark comes first: a stop in between leaves a key that follows.
-fn install(target: &Restore, beside: &Path) -> Result<(), RestoreError> {
+fn install(target: &Restore, beside: &Path, chain: &CheckedChain) -> Result<(), RestoreError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| RestoreError::File { path, source }
     };
-    let journal = beside.join(STORAGE).join(format!("{PREFIX}-{VOTES}"));
-    remove(&journal)?;
+    let storage = beside.join(STORAGE);
+    let next = target.genesis.epochs.of(chain.tip.height + 1);
+    // The engine that executed the blocks left journals in which nobody voted.
+    for epoch in 0..=next {
+        remove(&storage.join(engine::journal(PREFIX, epoch)))?;
+    }
     if target.votes {
+        let journal = storage.join(engine::journal(PREFIX, next));
         fs::create_dir(&journal).map_err(at(&journal))?;
     }
     let network = target.genesis.hash().to_string();
-    voting::restored(&target.voted, &network, target.votes).map_err(at(&target.voted))?;
+    let noted = voting::restored(&target.voted, &network, next, target.votes);
+    noted.map_err(at(&target.voted))?;
     fs::rename(beside, &target.dir).map_err(at(&target.dir))
 }
 
@@ -202,7 +207,7 @@ where
 {
     let pages = CacheRef::new(PAGE_BYTES, PAGES);
     let context = context.child("restore");
-    let (mut votes, mut bodies) = archive::files(&context, PREFIX, &identity.scheme, &pages).await;
+    let (mut votes, mut bodies) = archive::files(&context, PREFIX, &pages).await;
     let mut check = ChainCheck::new(&identity.genesis);
     for stretch in stretches {
         let stretch = stretch.map_err(|error| RestoreError::Blocks(error.into()))?;
@@ -212,7 +217,7 @@ where
             let unusable = || RestoreError::Unusable { height };
             let block = Block::decode(block.to_bytes().encode()).map_err(|_| unusable())?;
             if let Some(certificate) = certificate {
-                let validators = identity.validators.len();
+                let validators = check.validators_at(height).len();
                 let finalization = certificate::revert(&certificate, &hash, validators);
                 let finalization = finalization.ok_or_else(unusable)?;
                 let put = votes.put(height, digest(&hash), &finalization).await;
@@ -235,8 +240,7 @@ async fn execute(
     height: u64,
 ) -> Result<Header, RestoreError> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let peers = network::alone(&identity, listen);
-    let network = network::start(context, &identity, listen, peers);
+    let network = network::alone(context, &identity, listen);
     let context = context.child("engine");
     let engine =
         engine::start(context, PREFIX, identity, Timing::default(), network, |state| state).await;

@@ -10,7 +10,8 @@ use crate::{
 };
 use aegle_ledger as ledger;
 use aegle_ledger::{
-    Anchor, Certificate, CertifiedBlock, Genesis, Header, Position, Record as _, TxId,
+    Anchor, Certificate, CertifiedBlock, Genesis, GovernanceRecord, Handover, Header, Position,
+    Record, TxId, ValidatorsRecord,
 };
 use commonware_consensus::types::Height;
 use futures::{StreamExt as _, stream};
@@ -59,6 +60,8 @@ pub(crate) struct Service<E: Runtime> {
     pool: Arc<Pool>,
     chain: Arc<Chain>,
     anchors: Anchors,
+    /// The changes of validators that were asked for, by the epoch that began with them.
+    handovers: Mutex<BTreeMap<u64, Handover>>,
 }
 
 /// The last anchors by height: many callers ask for receipts of one block.
@@ -92,7 +95,8 @@ impl<E: Runtime> Service<E> {
         chain: Arc<Chain>,
     ) -> Self {
         let genesis_state = ledger::genesis_state(&genesis);
-        Self { genesis, genesis_state, state, blocks, pool, chain, anchors: Anchors::default() }
+        let (anchors, handovers) = Default::default();
+        Self { genesis, genesis_state, state, blocks, pool, chain, anchors, handovers }
     }
 
     pub(crate) fn start(self, context: E) -> Requests {
@@ -127,7 +131,9 @@ impl<E: Runtime> Service<E> {
                 reply.send(self.position(databases, &id).await).err().map(drop)
             }
             Request::Block(height, reply) => reply.send(self.block(height).await).err().map(drop),
-            Request::Anchor(height, reply) => reply.send(self.anchor(height).await).err().map(drop),
+            Request::Anchor(height, reply) => {
+                reply.send(self.anchor(databases, height).await).err().map(drop)
+            }
             Request::Certified(height, reply) => {
                 reply.send(self.certified(height).await).err().map(drop)
             }
@@ -169,15 +175,16 @@ impl<E: Runtime> Service<E> {
     }
 
     /// The header at `height` with the nearest certificate that covers it.
-    async fn anchor(&self, height: u64) -> Option<Anchor> {
+    async fn anchor(&self, databases: &Databases<E>, height: u64) -> Option<Anchor> {
         if let Some(anchor) = self.anchors.get(height) {
             return Some(anchor);
         }
         let header = self.block(height).await?.header().clone();
+        let handovers = self.handovers(databases, header.epoch).await?;
         let mut links: Vec<Header> = Vec::new();
         while links.len() <= LINKS_MAX {
             if let Some(certificate) = self.certificate(links.last().unwrap_or(&header)).await {
-                let anchor = Anchor { header, links, certificate };
+                let anchor = Anchor { handovers, header, links, certificate };
                 self.anchors.keep(anchor.clone());
                 return Some(anchor);
             }
@@ -192,6 +199,42 @@ impl<E: Runtime> Service<E> {
         let block = self.block(height).await?.block().clone();
         let certificate = self.certificate(&block.header).await;
         Some(CertifiedBlock { block, certificate })
+    }
+
+    /// Every change of validators up to `epoch`; none when one is not at hand yet.
+    async fn handovers(&self, databases: &Databases<E>, epoch: u64) -> Option<Vec<Handover>> {
+        let key = ledger::keys::governance();
+        let governance: GovernanceRecord = self.record(databases, key).await?;
+        let mut handovers = Vec::new();
+        for begun in governance.handovers.into_iter().filter(|begun| *begun <= epoch) {
+            let known = self.known_handovers().get(&begun).cloned();
+            let handover = match known {
+                Some(handover) => handover,
+                None => self.handover(databases, begun).await?,
+            };
+            handovers.push(handover);
+        }
+        Some(handovers)
+    }
+
+    async fn handover(&self, databases: &Databases<E>, begun: u64) -> Option<Handover> {
+        let last = self.genesis.epochs.last(begun.checked_sub(1)?);
+        let header = self.block(last).await?.header().clone();
+        let certificate = self.certificate(&header).await?;
+        let key = ledger::keys::validators(begun);
+        let ValidatorsRecord(validators) = self.record(databases, key).await?;
+        let handover = Handover { header, certificate, validators };
+        self.known_handovers().insert(begun, handover.clone());
+        Some(handover)
+    }
+
+    fn known_handovers(&self) -> MutexGuard<'_, BTreeMap<u64, Handover>> {
+        self.handovers.lock().expect("no thread panics while it holds the handovers")
+    }
+
+    async fn record<T: Record>(&self, databases: &Databases<E>, key: ledger::Key) -> Option<T> {
+        let snapshot = self.read(databases, &[key]).await;
+        T::read(snapshot.values.first()?.as_deref()?)
     }
 
     async fn certificate(&self, header: &Header) -> Option<Certificate> {

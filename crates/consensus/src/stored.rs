@@ -30,7 +30,6 @@ pub fn stored_blocks(
     from: u64,
     bytes: usize,
 ) -> Result<Vec<CertifiedBlock>, StartError> {
-    let identity = node::identity(genesis, key)?;
     let missing = |source| StartError::Folder { dir: dir.to_owned(), source };
     let storage = dir.join(STORAGE);
     if !storage.is_dir() {
@@ -44,7 +43,7 @@ pub fn stored_blocks(
             .with_thread_stack_size(STACK_BYTES);
         runtime::Runner::new(settings).start(|context| async move {
             let (context, pages) = (context.child("stored"), CacheRef::new(PAGE_BYTES, PAGES));
-            let files = archive::files(&context, PREFIX, &identity.scheme, &pages).await;
+            let files = archive::files(&context, PREFIX, &pages).await;
             blocks(&files, from, bytes).await
         })
     };

@@ -5,6 +5,7 @@
 //! than memory.
 
 mod disclosure;
+mod governance;
 mod late;
 mod patient;
 mod restore;
@@ -12,7 +13,7 @@ mod rule;
 mod work;
 
 use crate::outcome::{Outcome, Rejection};
-use crate::state::{self, CentreRecord, Key, Loaded, Position, keys};
+use crate::state::{self, CentreRecord, Key, Loaded, NetworkRecord, Position, keys};
 use crate::transaction::{Body, Transaction};
 use crate::{Header, block, heads, merkle_root};
 use aegle_model::{CentreId, Hash, Timestamp};
@@ -37,6 +38,10 @@ pub struct Execution {
     pub state: Hash,
     /// [`Header::validators`].
     pub validators: Hash,
+    /// [`Header::epoch`].
+    pub epoch: u64,
+    /// [`Header::version`].
+    pub version: u16,
 }
 
 /// Why a transaction must not stand in this block.
@@ -63,6 +68,8 @@ pub enum Stop {
     Needs(BTreeSet<Key>),
     /// The transaction at this position makes the block invalid.
     Invalid(usize, Invalid),
+    /// The block follows a version of the protocol that this code does not know.
+    Protocol(u16),
 }
 
 /// Executes `transactions` in the block after `parent` at `time`.
@@ -172,6 +179,8 @@ impl Work<'_> {
                 keys::disclosure(late.disclose.request),
                 keys::journal(author),
             ]),
+            Body::Propose(_) => self.want([keys::governance()]),
+            Body::Vote(vote) => self.want([keys::governance(), keys::proposal(&vote.proposal)]),
         }
         self.want(transaction.change_id().iter().map(keys::change));
     }
@@ -204,6 +213,8 @@ impl Work<'_> {
             Body::Deliver(deliver) => self.deliver(author, deliver),
             Body::Restore(restore) => self.restore(transaction, restore),
             Body::Late(late) => self.late(author, transaction.id(), late),
+            Body::Propose(propose) => self.propose(author, transaction.id(), propose),
+            Body::Vote(vote) => self.vote(author, vote),
         }
     }
 
@@ -223,21 +234,33 @@ impl Work<'_> {
         Ok(Ok(Outcome::Done))
     }
 
+    /// The centre, if it is a member.
     fn centre(&mut self, centre: CentreId) -> Result<Option<CentreRecord>, Halt> {
-        self.get(keys::centre(centre))
+        let record = self.get::<CentreRecord>(keys::centre(centre))?;
+        Ok(record.filter(|record| record.left.is_none()))
     }
 
-    /// Closes the block: the tree of heads, the roots. Only a block that nothing is missing for needs
-    /// its `entries`.
+    /// The network after the block: the tree of heads, and what the end of an epoch brings.
+    fn close(&mut self) -> Result<NetworkRecord, Halt> {
+        let network = self.update_heads()?;
+        if network.epochs.ends(self.height()) { self.turn(network) } else { Ok(network) }
+    }
+
+    /// Closes the block: the roots. Only a block that nothing is missing for needs its `entries`.
     fn finish(
         mut self,
         entries: impl FnOnce() -> Vec<(Transaction, Outcome)>,
     ) -> Result<Execution, Stop> {
-        let heads = self.update_heads();
-        let (writes, network) = match (heads, self.complete()) {
+        let closed = self.close();
+        let height = self.height();
+        let (writes, network) = match (closed, self.complete()) {
             (Ok(network), true) => (self.writes, network),
             (_, false) | (Err(_), true) => return Err(Stop::Needs(self.needs)),
         };
+        let version = network.protocol_at(height);
+        if version > Header::VERSION {
+            return Err(Stop::Protocol(version));
+        }
         let entries = entries();
         let leaves: Vec<Vec<u8>> = entries.iter().map(block::leaf).collect();
         Ok(Execution {
@@ -245,6 +268,8 @@ impl Work<'_> {
             heads: network.heads,
             state: state::chain(self.parent, self.time, &writes),
             validators: state::validators_hash(&network.validators),
+            epoch: network.epochs.of(height),
+            version,
             entries,
             writes,
         })

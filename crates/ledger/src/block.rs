@@ -14,7 +14,7 @@ pub struct Header {
     pub version: u16,
     /// The network.
     pub network: NetworkId,
-    /// The epoch: blocks with one set of validators.
+    /// The epoch: blocks with one set of validators; see [`crate::Epochs`].
     pub epoch: u64,
     /// Counts up by one.
     pub height: u64,
@@ -35,7 +35,9 @@ pub struct Header {
 }
 
 impl Header {
-    /// The current version.
+    /// The version of a network's first blocks.
+    pub const VERSION_FIRST: u16 = 1;
+    /// The newest version that this code can execute.
     pub const VERSION: u16 = 1;
 
     /// What names the block and what validators sign.

@@ -7,14 +7,17 @@
 use crate::transaction::TransactionError;
 use crate::{
     Block, BlockError, Certificate, CertificateError, CertifiedBlock, Execution, Genesis, Header,
-    Invalid, Key, Loaded, Stop, execute, genesis_header, genesis_state,
+    Invalid, Key, Loaded, Record as _, Stop, ValidatorsRecord, execute, genesis_header,
+    genesis_state, keys,
 };
 use aegle_model::{Hash, NetworkId, PublicKey};
 use std::collections::BTreeMap;
 
 /// A chain as far as it has been checked. Holds the whole state in memory.
 pub struct ChainCheck {
-    validators: Vec<PublicKey>,
+    genesis: Genesis,
+    /// The validators by the first epoch in which they vote.
+    validators: BTreeMap<u64, Vec<PublicKey>>,
     state: BTreeMap<Key, Vec<u8>>,
     /// The digest of every header so far, by height.
     digests: Vec<Hash>,
@@ -90,6 +93,14 @@ pub enum ChainFault {
     /// Executing it again gives other outcomes or roots.
     #[error("executing it again gives other outcomes or another header")]
     Execution,
+    /// It follows a version of the protocol that this code does not know.
+    #[error(
+        "it follows version {0} of the protocol, which this program does not know; take a newer one"
+    )]
+    Protocol(u16),
+    /// Its votes are of another epoch.
+    #[error("its votes are of another epoch than its own")]
+    Stale,
     /// Its votes do not hold.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -113,6 +124,8 @@ impl ChainError {
             | ChainFault::Door { .. }
             | ChainFault::Invalid { .. }
             | ChainFault::Execution => "altered-block",
+            ChainFault::Protocol(_) => "unknown-protocol",
+            ChainFault::Stale => "stale-validators",
             ChainFault::Certificate(error) => error.cheat(),
             ChainFault::Uncovered => "uncovered-end",
         }
@@ -123,8 +136,9 @@ impl ChainCheck {
     /// The chain before its first block.
     pub fn new(genesis: &Genesis) -> Self {
         let (tip, state) = (genesis_header(genesis), genesis_state(genesis));
-        let (validators, digests) = (genesis.validators(), vec![tip.digest()]);
-        Self { validators, state, digests, tip, certified: 0, transactions: 0 }
+        let validators = BTreeMap::from([(0, genesis.validators())]);
+        let (genesis, digests) = (genesis.clone(), vec![tip.digest()]);
+        Self { genesis, validators, state, digests, tip, certified: 0, transactions: 0 }
     }
 
     /// The last header so far. Votes may not cover it yet.
@@ -194,6 +208,9 @@ impl ChainCheck {
         if let Some(certificate) = certificate {
             self.check_votes(block, certificate)?;
             self.certified = block.header.height;
+        } else if self.genesis.epochs.ends(block.header.height) {
+            // Whoever votes in the next epoch cannot vouch for how they came to it.
+            return Err(ChainFault::Uncovered);
         }
         for (key, value) in execution.writes {
             match value {
@@ -201,24 +218,32 @@ impl ChainCheck {
                 None => self.state.remove(&key),
             };
         }
+        self.hand_over(&block.header);
         self.transactions += block.entries.len() as u64;
         self.digests.push(block.header.digest());
         self.tip = block.header.clone();
         Ok(())
     }
 
-    fn check_votes(
-        &self,
-        block: &Block,
-        certificate: &Certificate,
-    ) -> Result<(), CertificateError> {
+    fn check_votes(&self, block: &Block, certificate: &Certificate) -> Result<(), ChainFault> {
         let header = &block.header;
-        certificate.verify(header.network, &header.digest(), self.validators_at(header.height))
+        let validators = self.validators_at(header.height);
+        certificate.verify(header.network, &header.digest(), validators)?;
+        if certificate.epoch == header.epoch { Ok(()) } else { Err(ChainFault::Stale) }
     }
 
-    /// Who votes for the block at `height`: the only place that knows. The genesis names them for good.
-    fn validators_at(&self, _height: u64) -> &[PublicKey] {
-        &self.validators
+    /// Who votes for the block at `height`, as far as the chain was checked: the only place that knows.
+    pub fn validators_at(&self, height: u64) -> &[PublicKey] {
+        let begun = self.validators.range(..=self.genesis.epochs.of(height));
+        begun.last().map_or(&[], |(_, validators)| validators)
+    }
+
+    /// Who votes after the last block of an epoch, which has just been executed.
+    fn hand_over(&mut self, header: &Header) {
+        let next = self.genesis.epochs.of(header.height) + 1;
+        let record = self.state.get(&keys::validators(next));
+        let changed = record.and_then(|bytes| ValidatorsRecord::read(bytes));
+        self.validators.extend(changed.map(|ValidatorsRecord(validators)| (next, validators)));
     }
 
     /// Executes a block on the state so far.
@@ -229,6 +254,7 @@ impl ChainCheck {
             match execute(&loaded, &self.tip, block.header.time, &transactions) {
                 Ok(execution) => return Ok(execution),
                 Err(Stop::Invalid(index, why)) => return Err(ChainFault::Invalid { index, why }),
+                Err(Stop::Protocol(version)) => return Err(ChainFault::Protocol(version)),
                 Err(Stop::Needs(keys)) => {
                     for key in keys {
                         loaded.add(key, self.state.get(&key).cloned());
@@ -242,9 +268,9 @@ impl ChainCheck {
 /// The header that `block` must have after `parent`.
 fn header(parent: &Header, block: &Block, execution: &Execution) -> Header {
     Header {
-        version: parent.version,
+        version: execution.version,
         network: parent.network,
-        epoch: parent.epoch,
+        epoch: execution.epoch,
         height: parent.height + 1,
         parent: parent.digest(),
         time: block.header.time,

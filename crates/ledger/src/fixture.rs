@@ -3,15 +3,16 @@
 pub mod mix;
 
 use crate::{
-    Anchor, Attestation, Block, Body, Centre, Certificate, Disclose, Draft, Enrol, Execution,
-    Genesis, HeadProof, Header, Key, Loaded, LogEntry, NetworkRecord, OpenedRequest, Outcome,
-    PatientLog, PatientRecord, Permit, Position, Publish, Receipt, Record, Stop, Transaction, TxId,
-    execute, genesis_header, genesis_state, keys,
+    Anchor, Attestation, Block, Body, Centre, Certificate, Disclose, Draft, Enrol, Epochs,
+    Execution, Genesis, GovernanceRecord, Handover, HeadProof, Header, Key, Loaded, LogEntry,
+    NetworkRecord, OpenedRequest, Outcome, PatientLog, PatientRecord, Permit, Position, Publish,
+    Receipt, Record, Stop, Transaction, TxId, ValidatorsRecord, execute, genesis_header,
+    genesis_state, keys,
 };
 use aegle_access::Policy;
 use aegle_model::{
-    Bits, Canonical, Cell, CellId, CentreId, Hash, Name, PatientId, RecordKey, RequestId,
-    SigningKey, Tag, Timestamp, Vocabulary,
+    Bits, Canonical, Cell, CellId, CentreId, Hash, Name, PatientId, PublicKey, RecordKey,
+    RequestId, SigningKey, Tag, Timestamp, Vocabulary,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Network {
     /// The genesis.
     pub genesis: Genesis,
-    /// The centres' keys, in the order of the genesis.
+    /// The centres' keys, in the order of the genesis, and those that came later.
     pub keys: Vec<SigningKey>,
     /// All blocks, the genesis block first.
     pub blocks: Vec<Block>,
@@ -30,12 +31,18 @@ pub struct Network {
 impl Network {
     /// A network of `size` centres called `C0`, `C1`, … in the order of the genesis.
     pub fn new(size: u8) -> Self {
+        Self::with_epochs(size, Epochs::DEFAULT)
+    }
+
+    /// Like [`Self::new`], with epochs of another length.
+    pub fn with_epochs(size: u8, epochs: Epochs) -> Self {
         let mut keys: Vec<_> =
             (0..size).map(|seed| SigningKey::from_seed(&[seed + 1; 32])).collect();
         keys.sort_by_key(SigningKey::public);
         let centres = keys.iter().zip(0..).map(|(key, number)| centre(key, number)).collect();
         let policy = Policy { emergency: true };
-        let genesis = Genesis { name: name("test"), time: Timestamp(1_000), policy, centres };
+        let time = Timestamp(1_000);
+        let genesis = Genesis { name: name("test"), time, policy, epochs, centres };
         let header = genesis_header(&genesis);
         let blocks = vec![Block { header, entries: Vec::new(), engine: Vec::new() }];
         Self { state: genesis_state(&genesis), genesis, keys, blocks, nonce: 0 }
@@ -48,10 +55,14 @@ impl Network {
 
     /// A signed transaction of a centre.
     pub fn sign(&mut self, centre: usize, body: Body) -> Transaction {
+        self.sign_as(self.id(centre), &self.keys[centre].clone(), body)
+    }
+
+    /// A transaction of any centre under any key.
+    pub fn sign_as(&mut self, centre: CentreId, key: &SigningKey, body: Body) -> Transaction {
         self.nonce += 1;
-        let key = &self.keys[centre];
         let expires = self.blocks.len() as u64 + 100;
-        let author = (self.id(centre), key.public());
+        let author = (centre, key.public());
         Draft::new(self.genesis.network(), author, expires, self.nonce, body).sign(key)
     }
 
@@ -77,6 +88,8 @@ impl Network {
             self.try_execute(transactions).expect("the transactions may stand in a block");
         let parent = self.tip();
         let header = Header {
+            version: execution.version,
+            epoch: execution.epoch,
             height: parent.height + 1,
             parent: parent.digest(),
             time: Timestamp(parent.time.0 + 10),
@@ -103,6 +116,16 @@ impl Network {
         self.commit(&[transaction]).remove(0)
     }
 
+    /// Commits blocks without transactions until the epoch of the next block is another one.
+    pub fn end_epoch(&mut self) {
+        loop {
+            self.commit(&[]);
+            if self.genesis.epochs.ends(self.tip().height) {
+                return;
+            }
+        }
+    }
+
     /// The newest header.
     pub fn tip(&self) -> &Header {
         &self.blocks.last().expect("the genesis block is always there").header
@@ -118,21 +141,55 @@ impl Network {
         self.state.get(key).cloned()
     }
 
-    /// The header at `height` with votes of the first quorum.
+    /// The header at `height` with votes of the first quorum of its epoch.
     pub fn anchor(&self, height: u64) -> Anchor {
         let header = self.blocks[usize::try_from(height).expect("small")].header.clone();
-        let quorum = Certificate::quorum(self.keys.len());
+        let governance = self.governance();
+        let begun = governance.handovers.iter().filter(|epoch| **epoch <= header.epoch);
+        let handovers = begun.map(|epoch| self.handover(*epoch)).collect();
+        let certificate = self.certificate(&header);
+        Anchor { handovers, header, links: Vec::new(), certificate }
+    }
+
+    fn governance(&self) -> GovernanceRecord {
+        self.record(keys::governance()).expect("always there")
+    }
+
+    fn handover(&self, epoch: u64) -> Handover {
+        let last = usize::try_from(self.genesis.epochs.last(epoch - 1)).expect("small");
+        let header = self.blocks[last].header.clone();
+        let certificate = self.certificate(&header);
+        Handover { certificate, header, validators: self.validators(epoch) }
+    }
+
+    /// The validators of an epoch.
+    pub fn validators(&self, epoch: u64) -> Vec<PublicKey> {
+        let since = self.governance().since(epoch);
+        self.record::<ValidatorsRecord>(keys::validators(since)).expect("always there").0
+    }
+
+    /// The votes of the first quorum of its epoch for a header.
+    pub fn certificate(&self, header: &Header) -> Certificate {
+        self.votes_of(&self.validators(header.epoch), header)
+    }
+
+    /// The votes of the first quorum of `validators` for a header.
+    pub fn votes_of(&self, validators: &[PublicKey], header: &Header) -> Certificate {
+        let quorum = Certificate::quorum(validators.len());
         let mut certificate = Certificate {
-            epoch: 0,
-            view: height,
-            parent_view: height.saturating_sub(1),
+            epoch: header.epoch,
+            view: header.height,
+            parent_view: header.height.saturating_sub(1),
             signers: Bits::first(quorum).expect("small"),
             signatures: Vec::new(),
         };
         let vote = certificate.vote(self.genesis.network(), &header.digest());
-        certificate.signatures =
-            self.keys[..quorum].iter().map(|key| key.sign_raw(&vote)).collect();
-        Anchor { header, links: Vec::new(), certificate }
+        let signature = |key: &PublicKey| {
+            let signer = self.keys.iter().find(|signer| signer.public() == *key);
+            signer.expect("all keys are here").sign_raw(&vote)
+        };
+        certificate.signatures = validators[..quorum].iter().map(signature).collect();
+        certificate
     }
 
     /// The receipt of a committed transaction.
@@ -234,7 +291,8 @@ pub fn bytes<const N: usize>(number: u64) -> [u8; N] {
     bytes
 }
 
-fn centre(key: &SigningKey, number: u8) -> Centre {
+/// The card of a centre with this first key, called `C` and the number.
+pub fn centre(key: &SigningKey, number: u8) -> Centre {
     let seal = [number; 65];
     let id = Centre::id_of(&key.public());
     Centre { id, code: name(&format!("C{number}")), key: key.public(), tls: Hash::ZERO, seal }

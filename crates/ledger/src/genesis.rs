@@ -1,5 +1,6 @@
 //! The beginning of a network: who takes part and under which policy.
 
+use crate::Epochs;
 use crate::transaction::Attestation;
 use aegle_access::Policy;
 use aegle_model::{Canonical, CentreId, Hash, Name, NetworkId, PublicKey, Timestamp};
@@ -42,6 +43,8 @@ pub struct Genesis {
     pub time: Timestamp,
     /// What the network agreed on beyond rules.
     pub policy: Policy,
+    /// How long an epoch is; membership changes when one ends.
+    pub epochs: Epochs,
     /// The centres, sorted by key; all of them validate.
     pub centres: Vec<Centre>,
 }
@@ -49,6 +52,9 @@ pub struct Genesis {
 /// Why a genesis cannot start a network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
+    /// Epochs of a single block: none but block 0 would be in the first.
+    #[error("an epoch has at least two blocks")]
+    Epochs,
     /// No centre at all.
     #[error("a network has at least one centre")]
     Empty,
@@ -72,6 +78,9 @@ impl Genesis {
     pub fn check(&self) -> Result<(), GenesisError> {
         if self.centres.is_empty() {
             return Err(GenesisError::Empty);
+        }
+        if Epochs::new(self.epochs.0.get()).is_none() {
+            return Err(GenesisError::Epochs);
         }
         for pair in self.centres.windows(2) {
             if pair[0].key >= pair[1].key {

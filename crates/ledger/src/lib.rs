@@ -16,7 +16,9 @@ mod apply;
 mod block;
 mod certificate;
 mod chain_check;
+mod epoch;
 mod genesis;
+mod governance;
 mod heads;
 mod history;
 mod log;
@@ -32,12 +34,17 @@ mod transaction;
 #[cfg(feature = "fixture")]
 pub mod fixture;
 
-pub use anchor::{Anchor, AnchorError, VerifiedAnchor};
+pub use anchor::{Anchor, AnchorError, Handover, VerifiedAnchor};
 pub use apply::{Execution, Invalid, LIFETIME_MAX, Stop, build, execute};
 pub use block::{BLOCK_BYTES_MAX, Block, BlockError, Header};
 pub use certificate::{Certificate, CertificateError};
 pub use chain_check::{ChainCheck, ChainError, ChainFault, CheckedChain};
+pub use epoch::Epochs;
 pub use genesis::{Centre, Genesis, GenesisError};
+pub use governance::{
+    ADDRESS_BYTES_MAX, Amendment, GovernanceRecord, MEMBERS_MAX, Member, ProposalRecord, Propose,
+    Stage, Switch, ValidatorsRecord, Vote,
+};
 pub use heads::HeadProof;
 pub use history::{Change, Counted, KeptRule, Return, Returns, change_id, rule_id};
 pub use log::{LogEntry, LogError, PatientLog, VerifiedLog};

@@ -81,4 +81,16 @@ pub enum Rejection {
     /// A journal's entry that does not follow the last one.
     #[error("the entry does not follow the last one of the author's journal")]
     BrokenJournal,
+    /// The author is a newcomer, which follows before it votes.
+    #[error("the author follows the chain and votes from the next epoch on")]
+    NoVote,
+    /// The change does not fit the network as it stands.
+    #[error("the change does not fit the network's members, keys, codes and versions as they are")]
+    Impossible,
+    /// The author has too many open proposals.
+    #[error("the author has as many open proposals as a member may have")]
+    TooManyProposals,
+    /// No such proposal, or its vote is over.
+    #[error("there is no such proposal, or its vote is over")]
+    NotOpen,
 }

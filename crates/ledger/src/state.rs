@@ -1,7 +1,8 @@
 //! What the ledger remembers: records under 32-byte keys, and the state before the first block.
 
+use crate::governance::{GovernanceRecord, Member, ProposalRecord, Switch, ValidatorsRecord};
 use crate::history::KeptRule;
-use crate::{Centre, Genesis, Header, TxId, heads, merkle_root};
+use crate::{Centre, Epochs, Genesis, Header, TxId, heads, merkle_root};
 use aegle_access::Policy;
 use aegle_model::{
     CentreId, Handle, Hash, NetworkId, PatientId, PublicKey, RequestId, Timestamp, Vocabulary,
@@ -49,17 +50,44 @@ pub struct NetworkRecord {
     pub network: NetworkId,
     /// What the network agreed on beyond rules.
     pub policy: Policy,
+    /// How long an epoch is.
+    pub epochs: Epochs,
     /// The members.
     pub centres: Vec<CentreId>,
-    /// The keys that vote, sorted.
+    /// Those of them that were admitted in the last epoch and do not vote yet.
+    pub newcomers: Vec<CentreId>,
+    /// Centres that left in this epoch or the one before: they still serve those who lag.
+    pub leavers: Vec<CentreId>,
+    /// The keys that vote on the next block, sorted.
     pub validators: Vec<PublicKey>,
+    /// The versions of the protocol after the first, oldest first.
+    pub switches: Vec<Switch>,
     /// How many patients were enrolled.
     pub patients: u64,
     /// Root over the patients' chains.
     pub heads: Hash,
 }
 
-/// One member.
+impl NetworkRecord {
+    /// The members that vote.
+    pub fn voters(&self) -> Vec<CentreId> {
+        let votes = |centre: &&CentreId| !self.newcomers.contains(centre);
+        self.centres.iter().filter(votes).copied().collect()
+    }
+
+    /// The newest version of the protocol that was agreed.
+    pub(crate) fn protocol(&self) -> u16 {
+        self.switches.last().map_or(Header::VERSION_FIRST, |switch| switch.version)
+    }
+
+    /// The version of the protocol that the block at `height` follows.
+    pub fn protocol_at(&self, height: u64) -> u16 {
+        let begun = self.switches.iter().rfind(|switch| switch.height <= height);
+        begun.map_or(Header::VERSION_FIRST, |switch| switch.version)
+    }
+}
+
+/// One centre that is or was a member.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct CentreRecord {
     /// Keys and code.
@@ -67,6 +95,16 @@ pub struct CentreRecord {
     /// The version of its vocabulary, once published; the vocabulary itself is a record of its own,
     /// since every transaction of the centre reads this one.
     pub catalogue: Option<u32>,
+    /// `host:port` of its node; empty for a founder, whose address the others were told.
+    pub address: String,
+    /// The height at which it left.
+    pub left: Option<u64>,
+}
+
+impl CentreRecord {
+    pub(crate) fn new(Member { centre, address }: Member) -> Self {
+        Self { centre, catalogue: None, address, left: None }
+    }
 }
 
 /// A centre that is linked to a patient.
@@ -173,6 +211,9 @@ impl Record for RuleRecord {}
 impl Record for DisclosureRecord {}
 impl Record for JournalRecord {}
 impl Record for Position {}
+impl Record for ProposalRecord {}
+impl Record for GovernanceRecord {}
+impl Record for ValidatorsRecord {}
 impl Record for PatientId {}
 impl Record for Hash {}
 impl Record for Vocabulary {}
@@ -252,6 +293,22 @@ pub mod keys {
         key("aegle.key.entry", &[patient.as_bytes(), &number.to_le_bytes()])
     }
 
+    /// What is being decided: [`super::GovernanceRecord`].
+    pub fn governance() -> Key {
+        key("aegle.key.governance", &[])
+    }
+
+    /// A [`super::ProposalRecord`].
+    pub fn proposal(proposal: &super::TxId) -> Key {
+        key("aegle.key.proposal", &[proposal.as_bytes()])
+    }
+
+    /// The [`super::ValidatorsRecord`] of an epoch that began with other validators than the one
+    /// before; see [`super::GovernanceRecord::handovers`].
+    pub fn validators(epoch: u64) -> Key {
+        key("aegle.key.validators", &[&epoch.to_le_bytes()])
+    }
+
     /// A page of the tree of heads.
     pub(crate) fn heads(level: u8, page: u64) -> Key {
         key("aegle.key.heads", &[&[level], &page.to_le_bytes()])
@@ -269,22 +326,33 @@ pub fn genesis_state(genesis: &Genesis) -> BTreeMap<Key, Vec<u8>> {
     let network = NetworkRecord {
         network: genesis.network(),
         policy: genesis.policy,
+        epochs: genesis.epochs,
         centres: genesis.centres.iter().map(|centre| centre.id).collect(),
+        newcomers: Vec::new(),
+        leavers: Vec::new(),
         validators: genesis.validators(),
+        switches: Vec::new(),
         patients: 0,
         heads: heads::root(0, Hash::ZERO),
     };
     let centres = genesis.centres.iter().map(|centre| {
-        let record = CentreRecord { centre: centre.clone(), catalogue: None };
+        let member = Member { centre: centre.clone(), address: String::new() };
+        let record = CentreRecord::new(member);
         (keys::centre(centre.id), write(&record))
     });
-    centres.chain([(keys::network(), write(&network))]).collect()
+    let founders = ValidatorsRecord(genesis.validators());
+    let network = [
+        (keys::network(), write(&network)),
+        (keys::governance(), write(&GovernanceRecord::default())),
+        (keys::validators(0), write(&founders)),
+    ];
+    centres.chain(network).collect()
 }
 
 /// The header of block 0, which everybody computes from the genesis.
 pub fn genesis_header(genesis: &Genesis) -> Header {
     Header {
-        version: Header::VERSION,
+        version: Header::VERSION_FIRST,
         network: genesis.network(),
         epoch: 0,
         height: 0,

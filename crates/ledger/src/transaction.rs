@@ -3,6 +3,7 @@
 //! Canonical bytes: the version, the network, author, author's key, expiry height and nonce, the
 //! body, the signature. The id is the hash of everything but the signature.
 
+use crate::governance::{Propose, Vote};
 use crate::history::change_id;
 use crate::opened::OpenedRequest;
 use aegle_access::{Request, Rule};
@@ -73,6 +74,10 @@ pub enum Body {
     Restore(Restore),
     /// A record was read in an emergency while the ledger could not be reached.
     Late(Box<Late>),
+    /// A member proposes a change of the network.
+    Propose(Box<Propose>),
+    /// A member votes on a proposal.
+    Vote(Vote),
 }
 
 /// A new version of the author's catalogue.

@@ -6,7 +6,7 @@
 use crate::card;
 use crate::files::{self, PUBLIC};
 use aegle_access::Policy;
-use aegle_ledger::{Centre, Genesis};
+use aegle_ledger::{Centre, Epochs, Genesis};
 use aegle_model::{Canonical, Name, Timestamp};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Nobody may break the glass: emergencies follow the patients' rules, too
     #[arg(long)]
     no_emergency: bool,
+    /// How many blocks an epoch has; what members agree on takes effect when one ends
+    #[arg(long, value_name = "BLOCKS", default_value_t = Epochs::DEFAULT.0.get(), value_parser = clap::value_parser!(u64).range(2..))]
+    epoch_blocks: u64,
     /// The centres' cards, in any order
     #[arg(required = true, value_name = "CARD")]
     cards: Vec<PathBuf>,
@@ -38,7 +41,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let read = |path: &PathBuf| Ok((path.clone(), card::load(path)?));
     let cards = args.cards.iter().map(read).collect::<Result<Vec<_>>>()?;
     let policy = Policy { emergency: !args.no_emergency };
-    let genesis = assemble(args.name.clone(), time, policy, cards)?;
+    let epochs = Epochs::new(args.epoch_blocks).context("an epoch has at least two blocks")?;
+    let genesis = Genesis { epochs, ..assemble(args.name.clone(), time, policy, cards)? };
     save(&args.output, &genesis)?;
     tell(&genesis);
     Ok(())
@@ -69,7 +73,7 @@ fn assemble(
         }
     }
     let centres = cards.into_iter().map(|(_, centre)| centre).collect();
-    let genesis = Genesis { name, time, policy, centres };
+    let genesis = Genesis { name, time, policy, epochs: Epochs::DEFAULT, centres };
     genesis.check()?;
     Ok(genesis)
 }

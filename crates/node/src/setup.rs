@@ -6,7 +6,7 @@ use crate::settings::{Address, Api, Ledger, Peer, Settings};
 use aegle_access::Policy;
 use aegle_identity::{NewUser, Role};
 use aegle_lake::IngestReport;
-use aegle_ledger::Genesis;
+use aegle_ledger::{Epochs, Genesis};
 use aegle_model::{Canonical, Name, Timestamp};
 use anyhow::{Context, Result};
 use std::fs;
@@ -44,7 +44,8 @@ pub(crate) fn network(
     let mut centres: Vec<_> = nodes.iter().map(|node| node.card.clone()).collect();
     centres.sort_by_key(|centre| centre.key);
     let policy = Policy { emergency: true };
-    let genesis = Genesis { name: Name::new("demonstration")?, time: at, policy, centres };
+    let (name, epochs) = (Name::new("demonstration")?, Epochs::DEFAULT);
+    let genesis = Genesis { name, time: at, policy, epochs, centres };
     genesis.check()?;
     fs::write(dir.join("genesis"), genesis.to_bytes())?;
     Ok((genesis, nodes))

@@ -249,6 +249,8 @@ fn kind(transaction: &Transaction) -> &'static str {
         Body::Deliver(_) => "deliver",
         Body::Restore(_) => "restore",
         Body::Late(_) => "late",
+        Body::Propose(_) => "propose",
+        Body::Vote(_) => "vote",
     }
 }
 

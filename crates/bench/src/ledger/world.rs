@@ -6,7 +6,7 @@
 use super::NODES;
 use aegle_access::{Effect, Policy, Purpose, Purposes};
 use aegle_ledger::{
-    Attestation, Body, Centre, Disclose, Draft, Enrol, Genesis, Grant, Link, OpenedRequest,
+    Attestation, Body, Centre, Disclose, Draft, Enrol, Epochs, Genesis, Grant, Link, OpenedRequest,
     OpenedRule, Publish, ScopedTag, Transaction, Wish,
 };
 use aegle_model::{
@@ -54,6 +54,7 @@ pub(super) fn genesis(keys: &[SigningKey]) -> Genesis {
         name: name("bench"),
         time: Timestamp(0),
         policy: Policy { emergency: true },
+        epochs: Epochs::DEFAULT,
         centres: centres.collect(),
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     client::{Ledger, Parts, ReceiptError, Stopped, SubmitError},
     engine::{self, Network},
     fixture, node,
+    orchestrator::Hooks,
     timing::Timing,
 };
 use aegle_ledger::{Genesis, Receipt, Transaction, TxId};
@@ -92,7 +93,7 @@ impl EngineDefinition for Cluster {
     type State = Validator;
 
     fn participants(&self) -> Vec<ed25519::PublicKey> {
-        node::identity(&self.genesis, &self.keys[0]).unwrap().validators.into_iter().collect()
+        self.keys.iter().map(|key| node::validator(&key.public()).unwrap()).collect()
     }
 
     fn channels(&self) -> Vec<(u64, Quota)> {
@@ -105,11 +106,12 @@ impl EngineDefinition for Cluster {
 
     async fn init(&self, init: InitContext<'_, ed25519::PublicKey>) -> (Handle<()>, Validator) {
         let InitContext { context, index, public_key, oracle, channels, monitor, .. } = init;
-        let identity = node::identity(&self.genesis, &self.keys[index]).unwrap();
+        let identity = node::identity(&self.genesis, &self.keys[index]);
         let network = Network {
             channels,
             blocker: oracle.control(public_key.clone()),
             peers: oracle.manager(),
+            hooks: Hooks { track: Box::new(drop), may_vote: Box::new(|_| true) },
         };
         let observe = |state| MonitorReporter::new(public_key.clone(), monitor, state);
         let prefix = format!("validator-{index}");
@@ -118,12 +120,12 @@ impl EngineDefinition for Cluster {
             engine::start(context.child("engine"), &prefix, identity, timing, network, observe)
                 .await;
         let ledger = Ledger::new(Parts {
-            votes: true,
             genesis: self.genesis.clone(),
             pool: engine.pool,
             chain: engine.chain,
             requests: engine.requests,
             connected: engine.connected,
+            role: engine.role,
             metrics: Box::new(String::new),
         });
         let (cluster, client) = (self.clone(), ledger.clone());

@@ -1,14 +1,18 @@
 //! A network of validators in one process, over loopback sockets.
 
 use aegle_consensus::{Config, Consensus, Ledger, Peer, Timing, start};
-use aegle_ledger::{Body, Centre, Draft, Enrol, Genesis, Receipt, Transaction};
+use aegle_ledger::{Body, Centre, Draft, Enrol, Epochs, Genesis, Receipt, Transaction};
 use aegle_model::{Hash, Name, PatientId, SigningKey, Timestamp};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::Duration,
+};
 use tempfile::TempDir;
 
 /// Validators that share a genesis; each runs or not.
 pub(crate) struct Network {
     pub(crate) genesis: Genesis,
+    pub(crate) heartbeat: Duration,
     keys: Vec<SigningKey>,
     addresses: Vec<SocketAddr>,
     dirs: Vec<TempDir>,
@@ -25,6 +29,11 @@ impl Network {
 
     /// A network of which no node runs.
     pub(crate) fn new(size: usize) -> Self {
+        Self::with(size, 0, Epochs::DEFAULT)
+    }
+
+    /// The same with nodes that may join it later, and epochs of another length.
+    pub(crate) fn with(size: usize, later: u8, epochs: Epochs) -> Self {
         let mut keys: Vec<_> = (1..=size)
             .map(|seed| SigningKey::from_seed(&[u8::try_from(seed).unwrap(); 32]))
             .collect();
@@ -40,13 +49,17 @@ impl Network {
             name: Name::new("test".to_owned()).unwrap(),
             time: Timestamp(0),
             policy: aegle_access::Policy { emergency: true },
+            epochs,
             centres: centres.collect(),
         };
+        keys.extend((0..later).map(|seed| SigningKey::from_seed(&[seed + 100; 32])));
+        let size = keys.len();
         let listeners: Vec<_> =
             (0..size).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
         let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let dirs = (0..size).map(|_| TempDir::new().unwrap()).collect();
-        Self { genesis, keys, addresses, dirs, nodes: (0..size).map(|_| None).collect() }
+        let heartbeat = Timing::default().heartbeat;
+        Self { genesis, heartbeat, keys, addresses, dirs, nodes: (0..size).map(|_| None).collect() }
     }
 
     /// The validators' keys, in the order of the genesis.
@@ -56,8 +69,8 @@ impl Network {
 
     /// What `node` is started with.
     pub(crate) fn config(&self, node: usize) -> Config {
-        let peers = self
-            .keys
+        let founders = self.genesis.centres.len();
+        let peers = self.keys[..founders]
             .iter()
             .zip(&self.addresses)
             .map(|(key, address)| Peer { key: key.public(), address: address.to_string() });
@@ -72,7 +85,7 @@ impl Network {
                 .filter(|(peer, _)| *peer != node)
                 .map(|(_, peer)| peer)
                 .collect(),
-            timing: Timing::default(),
+            timing: Timing { heartbeat: self.heartbeat, ..Timing::default() },
         }
     }
 

@@ -117,7 +117,7 @@ impl<'a> Work<'a> {
 
     fn concerned(&mut self, transaction: &Transaction) -> Result<Option<PatientId>, Halt> {
         Ok(match transaction.body() {
-            Body::Publish(_) => None,
+            Body::Publish(_) | Body::Propose(_) | Body::Vote(_) => None,
             Body::Enrol(enrol) => Some(enrol.patient),
             Body::Link(link) => Some(link.patient),
             Body::Grant(grant) => Some(grant.patient),

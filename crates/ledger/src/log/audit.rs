@@ -162,7 +162,7 @@ impl LogEntry {
     /// Whether the entry can be one of this patient. A delivery names only its request.
     fn concerns(&self, network: NetworkId, patient: PatientId) -> bool {
         let named = match self.transaction.body() {
-            Body::Publish(_) => return false,
+            Body::Publish(_) | Body::Propose(_) | Body::Vote(_) => return false,
             Body::Enrol(enrol) => enrol.patient,
             Body::Link(link) => link.patient,
             Body::Grant(grant) => grant.patient,

@@ -2,7 +2,9 @@
 //! nodes of two versions would no longer agree. `docs/formats.md` describes every byte.
 
 use super::strategies::REJECTIONS;
-use aegle_access::{Decision, Effect, Part, Purpose, Purposes, Request, Rule, Scope, Subject};
+use aegle_access::{
+    Decision, Effect, Part, Policy, Purpose, Purposes, Request, Rule, Scope, Subject,
+};
 use aegle_ledger::fixture::{Network, bytes, name, vocabulary};
 use aegle_ledger::*;
 use aegle_model::*;
@@ -255,6 +257,62 @@ fn transactions_of_every_kind() {
     let Body::Late(entry) = late().body().clone() else { unreachable!() };
     golden(&entry.link(), "2b9dd29aa911b896dd4a3cd5443a34b7a5bcab666222d3cf1aa5006079ed9b19");
     golden(&delivery(), "6490a7c5ed4aff90295459c0f824a86459a2b70fa44134afb5faee9627fc2cda");
+    let centre = Network::new(1).genesis.centres.remove(0);
+    let proposals: Vec<_> = changes(centre)
+        .into_iter()
+        .map(|change| transaction(Body::Propose(Box::new(Propose { change }))))
+        .collect();
+    golden(&proposals, "fd76a953549bd8026740db03ec33e7d3424110df353b07d9413f4a8bf09d18c2");
+    golden(
+        &transaction(Body::Vote(Vote { proposal: Hash::ZERO, agree: true })),
+        "590904a8a5e9b5f0c49eb2e575de117c125cecf101b9d9e5cb9e01449b67e1a4",
+    );
+}
+
+fn changes(centre: Centre) -> [Amendment; 5] {
+    let member = Member { centre, address: "host:1".to_owned() };
+    [
+        Amendment::Admit(member.clone()),
+        Amendment::Remove(CENTRE),
+        Amendment::Rotate(member),
+        Amendment::Policy(Policy { emergency: true }),
+        Amendment::Protocol(Switch { version: 2, height: 300 }),
+    ]
+}
+
+fn governance_records(centre: Centre) {
+    let stages = [
+        Stage::Open,
+        Stage::Agreed,
+        Stage::Done(9),
+        Stage::Declined,
+        Stage::Withdrawn,
+        Stage::Lapsed,
+    ];
+    let [change, ..] = changes(centre);
+    let record = |stage| ProposalRecord {
+        change: change.clone(),
+        by: CENTRE,
+        height: 7,
+        agreed: vec![CENTRE],
+        against: vec![CENTRE],
+        stage,
+    };
+    golden(&stages.map(record), "e25bbf62b77ddfcdbb1754a4eca9fb22f17f9f5d93b36fc2bf514f6c9b032bcf");
+    let ids = |number: u64| vec![Hash::from_array(bytes(number))];
+    let (open, agreed, closed) = (ids(1), ids(2), ids(3));
+    golden(
+        &GovernanceRecord { open, agreed, closed, handovers: vec![4] },
+        "d3cb9e99cba7dcf18ffb65be6bb01818fd06788019a5d44710572b185736db8c",
+    );
+    golden(
+        &ValidatorsRecord(vec![signer().public()]),
+        "5cc0494d543d2b403ef5ad4b7050553e7e9c88ca73eb9fd6384b2a8894136701",
+    );
+    golden(
+        &[keys::governance(), keys::proposal(&Hash::ZERO), keys::validators(4)],
+        "03f8b3b1b23d2fadfe8b510c67cd6086b33f64c131e0741a4e2bb2940b762003",
+    );
 }
 
 fn disclosure() -> Transaction {
@@ -294,7 +352,7 @@ fn outcomes_of_every_kind() {
     );
     golden(
         &REJECTIONS.map(Outcome::Rejected),
-        "62352f70515d1e47f12e10580fe2ae4ba1d53dd7247ad7ddba5a89b87fd85439",
+        "ae1957dcda17f083c1e220af98c3b7dea8ed30ddbb070717f3b96b131eb5e025",
     );
 }
 
@@ -321,23 +379,29 @@ fn headers_blocks_and_votes() {
 #[test]
 fn genesis_and_what_follows_from_it() {
     let genesis = Network::new(4).genesis;
-    golden(&genesis, "4d8a37219d2e0c2712018684d57dfd703db3956333f749abc4790840ad023c93");
-    golden(&genesis.hash(), "7cb0fe956f6fa7045929e6c6075db5811d866808dded745f0611052ed1c2d3db");
-    golden(&genesis.network(), "341889311cdd56bb6bc6dd78484c2e2de9daa9ca3a9f277035bbecfa4d1e67c7");
+    golden(&genesis, "76d810bf3ff9e1e078ca715420624ece1d0a102de68aec5c0ab8099fd77b47b2");
+    golden(&genesis.hash(), "4468cfb3a69201335ee818def7bf01b5a81dd369e67e78323437ea1bf5e46d1c");
+    golden(&genesis.network(), "2a4369a3757cb93b18277f2100d7b5245c23ccdb5f36552f6e4fcdb111f5a2b6");
     golden(
         &genesis_header(&genesis),
-        "f112e0d56b0d3d2577e8f7d187b37b1fc4bfaccc062777345333805e50e176e8",
+        "cd34a2ebed252b72de168ca87e890fcb6f43879c02fc2ff6ab1f6f8ae508daae",
     );
     golden(
         &genesis_state(&genesis),
-        "9d090e82d9423beaf717f6af51ebfe74ef214c85ff45a592d18f3fb9f44d01a5",
+        "db4e53c6a76edb621bb4e76228598613283bd192b7aba5c8be9d32cb7650a2d5",
     );
 }
 
 #[test]
 fn proofs() {
-    let anchor = Anchor { header: header(), links: vec![header()], certificate: certificate() };
-    golden(&anchor, "68a670d473f71f0fb198763a851831660cb086f4863393c94d531c97e426e5e7");
+    let (header, certificate) = (header(), certificate());
+    let validators = vec![signer().public()];
+    let handover =
+        Handover { header: header.clone(), certificate: certificate.clone(), validators };
+    golden(&handover, "86f9f427264b3c9d3b86332d4331672cf74204c310a5708ee999cd423666c2d4");
+    let links = vec![header.clone()];
+    let anchor = Anchor { handovers: vec![handover], header, links, certificate };
+    golden(&anchor, "64f9eda6bca65d4b5ee560d509cd522fe11cad088255d461260606c95a3e0a54");
     let proof = InclusionProof { index: 1, size: 2, path: vec![Hash::ZERO] };
     let (transaction, outcome) = (disclosure(), Outcome::Done);
     golden(
@@ -347,13 +411,13 @@ fn proofs() {
             outcome: outcome.clone(),
             proof,
         },
-        "f260db9cd0446037d54b866d7667b8208a985d489f06af7a76c698e5a62cd276",
+        "b49a026784c6abba043957f106c4708e7cb8a0d474d05ba5667823844573096c",
     );
     let entry = LogEntry { height: 5, time: Timestamp(6), transaction, outcome };
     let head = HeadProof { index: 0, patients: 1, siblings: vec![Hash::ZERO; 4] };
     golden(
         &PatientLog { patient: PATIENT, entries: vec![entry], head, anchor },
-        "34c73f163f849897545db35e0f3ee145da313d5d4ba45dd316b6e4e7adba72de",
+        "82dc65e09e57bcd033d2c8de85745921513c3530280450237ecec091f27e1aa1",
     );
 }
 
@@ -373,8 +437,13 @@ fn segments_of_a_backup() {
 fn records_and_keys_of_the_state() {
     let centre = Network::new(1).genesis.centres.remove(0);
     golden(
-        &CentreRecord { centre, catalogue: Some(7) },
-        "0bb4d19f4d3bb281462a1c4ef2f2c188db7ad429f219c14c347b300a5ef80904",
+        &CentreRecord {
+            centre: centre.clone(),
+            catalogue: Some(7),
+            address: "host:1".to_owned(),
+            left: Some(8),
+        },
+        "82bd07b2341a3e28588aab3015ded17874a71ca0765116664435673b45cc7fc4",
     );
     let links = vec![Linked { centre: CENTRE, speaks: true }];
     let commitment = key().commitment();
@@ -422,6 +491,7 @@ fn records_and_keys_of_the_state() {
         keys::entry(PATIENT, 1),
     ];
     golden(&keys, "ed89665c463d3845408bebfe8ce5a3171e655b01b8dc4dd5f62419cc3c91b574");
+    governance_records(centre);
     golden(
         &keys::vocabulary(CENTRE),
         "f4dd57aaa68705f1bc3898fdb92a0aa95b8cb18cba851e96251f4c755fb40123",
@@ -451,10 +521,10 @@ fn commitments_of_a_short_history() {
         network.submit(0, Body::Enrol(Enrol { patient, commitment }));
     }
     network.submit(0, Body::Grant(Grant { patient: PATIENT, rule: rule(), sealed: vec![1] }));
-    golden(network.tip(), "d0f5e8aa4858d902b043a6db34fbd3ba41bfa311d9a8f2b0776d930b14722be6");
+    golden(network.tip(), "65a061ebf2d5878ee6b90ca594346db19c2e3880cb2b5ef88646ed4262f16943");
     golden(
         &network.log(PATIENT),
-        "b9a1eb8ab3c419ee3ad97fb6a65e3b7fb70983e8a2a2534622ed4ed370ddf03c",
+        "2956104a7fa5bcca008dd826b45204072f15f58e4e7b2c309c0ea029d3382ee7",
     );
     network.log(PATIENT).verify(&network.genesis).unwrap();
 }

@@ -8,6 +8,7 @@ use aegle_model::*;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use std::num::NonZeroU64;
 
 prop_compose! {
     pub(super) fn name()(text in "[a-zé0-9 _-]{1,12}") -> Name {
@@ -191,6 +192,8 @@ pub(super) fn body() -> impl Strategy<Value = Body> {
         (disclose(), time(), any::<u64>(), hash()).prop_map(|(disclose, at, number, previous)| {
             Body::Late(Box::new(Late { disclose, at, number, previous }))
         }),
+        change().prop_map(|change| Body::Propose(Box::new(Propose { change }))),
+        (hash(), any::<bool>()).prop_map(|(proposal, agree)| Body::Vote(Vote { proposal, agree })),
     ]
 }
 
@@ -208,7 +211,7 @@ prop_compose! {
     }
 }
 
-pub(super) const REJECTIONS: [Rejection; 19] = [
+pub(super) const REJECTIONS: [Rejection; 23] = [
     Rejection::UnknownPatient,
     Rejection::PatientTaken,
     Rejection::UnknownCentre,
@@ -228,6 +231,10 @@ pub(super) const REJECTIONS: [Rejection; 19] = [
     Rejection::TooManyReturns,
     Rejection::NotForJournal,
     Rejection::BrokenJournal,
+    Rejection::NoVote,
+    Rejection::Impossible,
+    Rejection::TooManyProposals,
+    Rejection::NotOpen,
 ];
 
 pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
@@ -271,10 +278,19 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn handover()(
+        header in header(), certificate in certificate(), validators in vec(public_key(), 0..4),
+    ) -> Handover {
+        Handover { header, certificate, validators }
+    }
+}
+
+prop_compose! {
     pub(super) fn anchor()(
+        handovers in vec(handover(), 0..3),
         header in header(), links in vec(header(), 0..3), certificate in certificate(),
     ) -> Anchor {
-        Anchor { header, links, certificate }
+        Anchor { handovers, header, links, certificate }
     }
 }
 
@@ -342,14 +358,32 @@ prop_compose! {
 }
 
 pub(super) fn genesis() -> impl Strategy<Value = Genesis> {
-    let centre = (centre_id(), name(), public_key(), hash(), point());
-    let centre = centre.prop_map(|(id, code, key, tls, seal)| Centre { id, code, key, tls, seal });
-    (name(), time(), any::<bool>(), vec(centre, 0..4)).prop_map(
-        |(name, time, emergency, centres)| Genesis {
+    (name(), time(), any::<bool>(), any::<NonZeroU64>(), vec(centre(), 0..4)).prop_map(
+        |(name, time, emergency, epochs, centres)| Genesis {
             name,
             time,
             policy: Policy { emergency },
+            epochs: Epochs(epochs),
             centres,
         },
     )
+}
+
+fn centre() -> impl Strategy<Value = Centre> {
+    let centre = (centre_id(), name(), public_key(), hash(), point());
+    centre.prop_map(|(id, code, key, tls, seal)| Centre { id, code, key, tls, seal })
+}
+
+fn change() -> impl Strategy<Value = Amendment> {
+    let member = || {
+        (centre(), "[a-z]{0,9}:[0-9]{0,4}").prop_map(|(centre, address)| Member { centre, address })
+    };
+    prop_oneof![
+        member().prop_map(Amendment::Admit),
+        centre_id().prop_map(Amendment::Remove),
+        member().prop_map(Amendment::Rotate),
+        any::<bool>().prop_map(|emergency| Amendment::Policy(Policy { emergency })),
+        (any::<u16>(), any::<u64>())
+            .prop_map(|(version, height)| Amendment::Protocol(Switch { version, height })),
+    ]
 }

@@ -53,6 +53,7 @@ pub(crate) fn key() -> RecordKey {
 pub(crate) fn linked(network: &Network, height: u64) -> Anchor {
     let header = |height| network.anchor(height).header;
     Anchor {
+        handovers: Vec::new(),
         header: header(height),
         links: vec![header(height + 1), header(height + 2)],
         certificate: network.anchor(height + 2).certificate,

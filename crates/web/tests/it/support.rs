@@ -103,6 +103,7 @@ impl Network {
             name: Name::new("test").unwrap(),
             time: Timestamp(0),
             policy: Policy { emergency: true },
+            epochs: aegle_ledger::Epochs::DEFAULT,
             centres: cards.iter().map(|card| card.member.clone()).collect(),
         };
         let addresses = Addresses::of(&cards);
