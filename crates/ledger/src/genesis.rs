@@ -64,6 +64,9 @@ pub enum GenesisError {
     /// Two centres with one code.
     #[error("two centres are called `{0}`")]
     Twice(Name),
+    /// A key that is none, or anybody's.
+    #[error("the node key of `{0}` is not an Ed25519 key that only one can have")]
+    Key(Name),
     /// An id that is not its key's.
     #[error("the id of `{0}` is not derived from its key")]
     Id(Name),
@@ -90,6 +93,9 @@ impl Genesis {
         for (position, centre) in self.centres.iter().enumerate() {
             if self.centres[..position].iter().any(|other| other.code == centre.code) {
                 return Err(GenesisError::Twice(centre.code.clone()));
+            }
+            if !centre.key.is_sound() {
+                return Err(GenesisError::Key(centre.code.clone()));
             }
             if Centre::id_of(&centre.key) != centre.id {
                 return Err(GenesisError::Id(centre.code.clone()));

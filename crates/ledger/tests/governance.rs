@@ -140,8 +140,13 @@ fn proposals_that_make_no_sense_change_nothing() {
     let taken = Centre { code: founder(1).code, ..stranger.clone() };
     let same_key = Centre { key: founder(1).key, ..founder(0) };
     let other_id = Centre { id: CentreId::from_array([1; 16]), ..stranger.clone() };
+    let everybodys = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05";
+    let everybodys = Centre { key: everybodys.parse().unwrap(), ..founder(0) };
+    let no_key = Centre { key: PublicKey::from_array([2; 32]), ..founder(0) };
     let senseless = [
         Amendment::Admit(at(founder(1), "c:1")),
+        Amendment::Rotate(at(everybodys, "c:1")),
+        Amendment::Rotate(at(no_key, "c:1")),
         Amendment::Admit(at(taken, "c:1")),
         Amendment::Admit(at(other_id, "c:1")),
         Amendment::Admit(at(stranger.clone(), "no port")),

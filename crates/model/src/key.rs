@@ -29,6 +29,12 @@ impl PublicKey {
         &self.0
     }
 
+    /// Whether it can be somebody's key: a point of the curve, and none of the few of small order, for
+    /// which anybody can make signatures.
+    pub fn is_sound(&self) -> bool {
+        ed25519_dalek::VerifyingKey::from_bytes(&self.0).is_ok_and(|key| !key.is_weak())
+    }
+
     /// Checks that the owner of this key signed `message` for `domain`.
     pub fn verify(
         &self,
@@ -210,11 +216,20 @@ mod tests {
         assert!(Batch::default().all_hold(random()));
     }
 
+    /// A point of order 8.
+    const SMALL: &str = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05";
+
+    #[test]
+    fn a_key_that_is_no_point_or_everybodys_is_not_sound() {
+        assert!(SigningKey::from_seed(&[7; 32]).public().is_sound());
+        assert!(!SMALL.parse::<PublicKey>().unwrap().is_sound());
+        assert!(!PublicKey([2; 32]).is_sound());
+    }
+
     /// A key and a signature of small order: the rules of RFC 8032 allow either answer.
     #[test]
     fn a_signature_on_which_opinions_differ_holds_everywhere() {
-        let small = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05";
-        let key: PublicKey = small.parse().unwrap();
+        let key: PublicKey = SMALL.parse().unwrap();
         let signature = Signature([*key.as_bytes(), [0; 32]].concat().try_into().unwrap());
         for message in 0..20_u8 {
             assert_eq!(key.verify("a", &[message], &signature), Ok(()));

@@ -100,11 +100,12 @@ impl Work<'_> {
         })
     }
 
-    /// Whether a card shares neither key nor code with another member, and can be reached.
+    /// Whether a card has a sound key, shares neither key nor code with another member, and can be
+    /// reached. A key that is none would stop the epoch in which it votes.
     fn is_distinct(&mut self, network: &NetworkRecord, member: &Member) -> Result<bool, Halt> {
         let Member { centre, .. } = member;
         self.want(network.centres.iter().map(|centre| keys::centre(*centre)));
-        let mut distinct = member.is_reachable();
+        let mut distinct = member.is_reachable() && centre.key.is_sound();
         for other in network.centres.iter().filter(|other| **other != centre.id) {
             let other = self.centre(*other)?.map(|other| other.centre);
             distinct &=
