@@ -20,16 +20,18 @@ pub struct Attendance {
 }
 
 impl Centre {
-    /// The members in the order of the genesis, and of how many blocks they are told.
+    /// The members that vote in this epoch, in the order of their keys, and of how many of its blocks
+    /// they are told.
     pub async fn attendance(&self) -> Result<(u32, Vec<Attendance>), Error> {
         let parts = self.parts();
-        let height = parts.ledger.status().height;
+        let (height, members) = (parts.ledger.status().height, self.members());
         let mut certificates = Vec::new();
         for height in height.saturating_sub(BLOCKS - 1).max(1)..=height {
             let anchor = parts.ledger.anchor(height).await.map_err(Error::internal)?;
-            certificates.extend(anchor.filter(certified).map(|anchor| anchor.certificate));
+            let anchor = anchor.filter(|it| certified(it) && it.header.epoch == members.epoch);
+            certificates.extend(anchor.map(|anchor| anchor.certificate));
         }
-        let codes = parts.genesis.centres.iter().map(|centre| centre.code.clone());
+        let codes = members.voters().map(|centre| centre.code.clone());
         let blocks = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
         Ok((blocks, count(codes, &certificates)))
     }

@@ -54,6 +54,7 @@ pub(super) fn genesis(keys: &[SigningKey]) -> Genesis {
         name: name("bench"),
         time: Timestamp(0),
         policy: Policy { emergency: true },
+        epochs: aegle_ledger::Epochs::DEFAULT,
         centres: centres.collect(),
     }
 }
