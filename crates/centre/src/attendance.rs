@@ -1,7 +1,7 @@
 //! Who took part in the last blocks: what shows an operator that a member is away, or slow.
 
 use crate::{Centre, Error};
-use aegle_ledger::{Anchor, CentreRecord, Certificate, NetworkRecord, keys};
+use aegle_ledger::{Anchor, Certificate};
 use aegle_model::Name;
 
 /// How many of the last blocks are looked at.
@@ -20,31 +20,20 @@ pub struct Attendance {
 }
 
 impl Centre {
-    /// The members that vote now, sorted by key, and of how many blocks of this epoch they are told.
+    /// The members that vote in this epoch, in the order of their keys, and of how many of its blocks
+    /// they are told.
     pub async fn attendance(&self) -> Result<(u32, Vec<Attendance>), Error> {
-        let ledger = &self.parts().ledger;
-        let height = ledger.status().height;
-        let network: Option<NetworkRecord> = self.record(keys::network()).await?;
-        let network = network.ok_or(Error::Unavailable { part: "ledger" })?;
-        let epoch = network.epochs.of(height + 1);
+        let parts = self.parts();
+        let (height, members) = (parts.ledger.status().height, self.members());
         let mut certificates = Vec::new();
         for height in height.saturating_sub(BLOCKS - 1).max(1)..=height {
-            let anchor = ledger.anchor(height).await?.filter(certified);
-            let certificate = anchor.map(|anchor| anchor.certificate);
-            certificates.extend(certificate.filter(|certificate| certificate.epoch == epoch));
+            let anchor = parts.ledger.anchor(height).await.map_err(Error::internal)?;
+            let anchor = anchor.filter(|it| certified(it) && it.header.epoch == members.epoch);
+            certificates.extend(anchor.map(|anchor| anchor.certificate));
         }
+        let codes = members.voters().map(|centre| centre.code.clone());
         let blocks = u32::try_from(certificates.len()).unwrap_or(u32::MAX);
-        Ok((blocks, count(self.voters(&network).await?.into_iter(), &certificates)))
-    }
-
-    /// The codes of those whose keys vote, in the order of the keys.
-    async fn voters(&self, network: &NetworkRecord) -> Result<Vec<Name>, Error> {
-        let wanted: Vec<_> = network.centres.iter().map(|centre| keys::centre(*centre)).collect();
-        let members: Vec<Option<CentreRecord>> = self.records(&wanted).await?;
-        let mut members: Vec<_> = members.into_iter().flatten().map(|it| it.centre).collect();
-        members.retain(|member| network.validators.contains(&member.key));
-        members.sort_by_key(|member| member.key);
-        Ok(members.into_iter().map(|member| member.code).collect())
+        Ok((blocks, count(codes, &certificates)))
     }
 }
 

@@ -57,7 +57,7 @@ impl Centre {
 
     /// The published catalogues of the network.
     pub async fn vocabularies(&self) -> Result<Vocabularies, Error> {
-        let centres: Vec<_> = self.parts().genesis.centres.iter().map(|centre| centre.id).collect();
+        let centres: Vec<_> = self.members().centres.iter().map(|centre| centre.id).collect();
         let wanted: Vec<_> = centres.iter().map(|centre| keys::centre(*centre)).collect();
         let records: Vec<Option<CentreRecord>> = self.records(&wanted).await?;
         let mut found = Vocabularies::new();

@@ -48,7 +48,8 @@ impl Centre {
     fn vouched(&self, from: CentreId, request: &GuardRequest) -> Result<(), Error> {
         let GuardRequest { opened, requester } = request;
         let genesis = &self.parts().genesis;
-        let member = genesis.centre(from).is_some_and(|centre| centre.made(requester));
+        let members = self.members();
+        let member = members.centre(from).is_some_and(|centre| centre.made(requester));
         let own_staff = match &opened.requester {
             Requester::Patient => true,
             Requester::Professional { centre, .. } => *centre == from,

@@ -94,7 +94,8 @@ impl Centre {
         let (number, previous) = last.as_ref().map_or((0, Hash::ZERO), after);
         let late = Late { disclose, at: now(), number, previous };
         let entry = self.sign(Body::Late(Box::new(late)));
-        let me = self.parts().genesis.centre(self.id()).expect("this centre is a member");
+        let members = self.members();
+        let me = members.centre(self.id()).ok_or(Error::NotFound { what: "centre" })?;
         let permit = admit_late(&entry, opened, key, (me, vocabulary)).map_err(Error::internal)?;
         let kept = entry.clone();
         self.with_journal(move |journal| journal.append(&kept)).await?;

@@ -53,7 +53,7 @@ pub use store::{Store, StoreError};
 pub use submit::now;
 pub use tls::{Certificate, TlsError, pin};
 
-use aegle_consensus::Ledger;
+use aegle_consensus::{Ledger, Members};
 use aegle_identity::Identity;
 use aegle_lake::Lake;
 use aegle_ledger::Genesis;
@@ -101,7 +101,7 @@ pub struct Parts {
 }
 
 impl Centre {
-    /// Puts a centre together; its key must be one of the genesis.
+    /// Puts a centre together; its key must be a member's.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
             parts,
@@ -119,8 +119,15 @@ impl Centre {
         &self.0.parts
     }
 
-    /// This centre's id.
+    /// Who is a member now.
+    pub(crate) fn members(&self) -> Arc<Members> {
+        self.0.parts.ledger.members()
+    }
+
+    /// This centre's id: that of its first key, whatever key it has now.
     pub fn id(&self) -> CentreId {
-        aegle_ledger::Centre::id_of(&self.0.parts.key.public())
+        let key = self.0.parts.key.public();
+        let first = || aegle_ledger::Centre::id_of(&key);
+        self.members().with_key(&key).map_or_else(first, |centre| centre.id)
     }
 }

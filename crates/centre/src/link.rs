@@ -48,8 +48,9 @@ impl Centre {
         let patient = caller.patient()?;
         let key = self.key_of(patient).await?;
         let (genesis, me) = (&self.parts().genesis, self.id());
+        let members = self.members();
         let member =
-            genesis.centre(to).filter(|_| to != me).ok_or(Error::NotFound { what: "centre" })?;
+            members.centre(to).filter(|_| to != me).ok_or(Error::NotFound { what: "centre" })?;
         let sealed_key = keybox::seal(&member.seal, (patient, to), &key)
             .ok_or_else(|| Error::Conflict("the other centre's sealing key is unusable".into()))?;
         let linked = (patient, to, speaks);
@@ -66,7 +67,8 @@ impl Centre {
     pub fn receive_offer(&self, from: CentreId, message: &[u8]) -> Result<(), Error> {
         let offer = OfferMessage::from_bytes(message).map_err(|e| Error::invalid("offer", e))?;
         let genesis = &self.parts().genesis;
-        let member = genesis.centre(from);
+        let members = self.members();
+        let member = members.centre(from);
         let linked = (offer.patient, self.id(), offer.speaks);
         if !member.is_some_and(|member| member.made(&offer.by_patient))
             || !offer.by_patient.covers_link(genesis.network(), linked)

@@ -32,7 +32,7 @@ impl Centre {
     ) -> Result<(PatientId, PatientRecord), Error> {
         let not_ready = || Error::Unavailable { part: "ledger" };
         let key = self.record_key(self.nobody_of(self.id())).await?.ok_or_else(not_ready)?;
-        let mut centres: Vec<_> = self.parts().genesis.centres.iter().map(|it| it.id).collect();
+        let mut centres: Vec<_> = self.members().centres.iter().map(|it| it.id).collect();
         centres.sort_by_key(|centre| {
             let parts =
                 [key.as_bytes().as_slice(), &handle.bits().to_le_bytes(), centre.as_bytes()];

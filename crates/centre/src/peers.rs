@@ -1,7 +1,6 @@
 //! Calls to other centres: mutual TLS, bounded in time and size, with retries and a breaker each.
 
 use crate::tls::{Certificate, NAME, TlsError};
-use aegle_ledger::Genesis;
 use aegle_model::CentreId;
 use backon::{ExponentialBuilder, Retryable};
 use failsafe::futures::CircuitBreaker;
@@ -54,15 +53,15 @@ pub enum PeerError {
 }
 
 impl Peers {
-    /// Clients for every address, each pinned to the centre's certificate in `genesis`.
+    /// Clients for every address, each pinned to the centre's certificate among `members`.
     pub fn new(
-        genesis: &Genesis,
+        members: &[aegle_ledger::Centre],
         mine: &Certificate,
         addresses: &[PeerAddress],
     ) -> Result<Self, TlsError> {
         let mut peers = BTreeMap::new();
         for PeerAddress { centre, address } in addresses {
-            let Some(member) = genesis.centre(*centre) else { continue };
+            let Some(member) = members.iter().find(|it| it.id == *centre) else { continue };
             peers.insert(*centre, Peer::new(mine.client(member.tls)?, *address));
         }
         Ok(Self(peers))

@@ -232,7 +232,7 @@ impl Centre {
         let (Grantee::Professional { centre, .. }
         | Grantee::Department { centre, .. }
         | Grantee::Organisation { centre }) = draft.grantee;
-        if self.parts().genesis.centre(centre).is_none() {
+        if self.members().centre(centre).is_none() {
             return Err(Error::invalid("grantee", "the centre is not a member of the network"));
         }
         let mut scope = Vec::with_capacity(draft.scope.len());

@@ -1,7 +1,7 @@
 //! Mutual TLS between nodes, pinned to the certificates that the ledger names. No authority is
 //! trusted: the ledger is the registry.
 
-use aegle_ledger::Genesis;
+use aegle_ledger::Centre;
 use aegle_model::{CentreId, Hash};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
@@ -72,9 +72,9 @@ impl Certificate {
         Ok(config)
     }
 
-    /// How to be called by members, and by nobody else.
-    pub fn server(&self, genesis: &Genesis) -> Result<ServerConfig, TlsError> {
-        let pins = Pins::new(genesis.centres.iter().map(|centre| (centre.tls, centre.id)));
+    /// How to be called by `members`, and by nobody else.
+    pub fn server(&self, members: &[Centre]) -> Result<ServerConfig, TlsError> {
+        let pins = Pins::new(members.iter().map(|centre| (centre.tls, centre.id)));
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(pins))

@@ -3,6 +3,7 @@
 use crate::{
     chain::Chain,
     gossip::Connected,
+    members::Members,
     orchestrator::Role,
     pool::{Origin, Pool, Refused},
     service::{Request, Requests, Snapshot},
@@ -128,7 +129,9 @@ pub struct Status {
     pub time: Timestamp,
     /// The epoch that this node is in.
     pub epoch: u64,
-    /// How many validators that epoch has.
+    /// How many members the network has in it.
+    pub members: usize,
+    /// How many of them vote.
     pub validators: usize,
     /// How many other validators this node is connected to; refreshed every few seconds.
     pub connected: usize,
@@ -280,16 +283,32 @@ impl Ledger {
         self.0.chain.subscribe()
     }
 
+    /// Who is a member in the epoch that this node is in.
+    pub fn members(&self) -> Arc<Members> {
+        self.0.role.borrow().members.clone()
+    }
+
+    /// Returns when this node has entered an epoch with other members, keys or cards than `known`.
+    pub async fn members_change(&self, known: &Members) -> Result<(), Stopped> {
+        let mut role = self.0.role.clone();
+        let other = |role: &Role| {
+            let Members { centres, validators, .. } = &*role.members;
+            *centres != known.centres || *validators != known.validators
+        };
+        role.wait_for(other).await.map(drop).map_err(|_| Stopped)
+    }
+
     /// How the ledger is doing.
     pub fn status(&self) -> Status {
         let tip = self.0.chain.tip();
         let (waiting, waiting_bytes) = self.0.pool.size();
-        let Role { epoch, validators, votes } = *self.0.role.borrow();
+        let Role { members, votes } = self.0.role.borrow().clone();
         Status {
             height: tip.height,
             time: tip.time,
-            epoch,
-            validators,
+            epoch: members.epoch,
+            members: members.centres.len(),
+            validators: members.validators.len(),
             connected: self.0.connected.get(),
             waiting,
             waiting_bytes,

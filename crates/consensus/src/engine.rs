@@ -11,6 +11,7 @@ use crate::{
     block::Block,
     chain::Chain,
     gossip,
+    members::Members,
     orchestrator::{Automaton, Hooks, Orchestrator, Role},
     pacing::Paced,
     pool::{Limits, Pool},
@@ -190,8 +191,8 @@ where
     let requests = service.start(context.child("service"));
     let connected = gossip::start(&context, transactions, id, pool.clone());
 
-    let founders = identity.genesis.centres.len();
-    let (sender, role) = watch::channel(Role { epoch: 0, validators: founders, votes: false });
+    let members = Arc::new(Members::founders(&identity.genesis));
+    let (sender, role) = watch::channel(Role { members, votes: false });
     let orchestrator = Orchestrator {
         identity,
         prefix: prefix.to_owned(),

@@ -15,6 +15,7 @@ mod engine;
 #[cfg(test)]
 mod fixture;
 mod gossip;
+mod members;
 mod network;
 mod node;
 mod orchestrator;
@@ -32,6 +33,7 @@ mod timing;
 mod voting;
 
 pub use client::{KEYS_MAX, Ledger, ReadError, ReceiptError, Status, Stopped, SubmitError};
+pub use members::Members;
 pub use node::{Config, Consensus, End, Peer, StartError, start};
 pub use restore::{Restore, RestoreError, restore};
 pub use service::Snapshot;

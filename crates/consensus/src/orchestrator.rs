@@ -8,6 +8,7 @@
 use crate::{
     chain::Chain,
     engine::{self, Blocks, Identity, Runtime, Scheme},
+    members::Members,
     schemes::Schemes,
     service::{Request, Requests},
     timing::Timing,
@@ -50,10 +51,9 @@ impl<T> Automaton for T where
 }
 
 /// What this node is in the epoch that it is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Role {
-    pub(crate) epoch: u64,
-    pub(crate) validators: usize,
+    pub(crate) members: Arc<Members>,
     pub(crate) votes: bool,
 }
 
@@ -227,9 +227,11 @@ where
         let validators = &membership.network.validators;
         let member = validators.iter().any(|key| self.identity.is(key));
         let votes = member && (self.hooks.may_vote)(membership.epoch);
-        let count = validators.len();
-        self.role.send_replace(Role { epoch: membership.epoch, validators: count, votes });
-        self.identity.scheme(validators, votes)
+        let centres = membership.members.iter().map(|record| record.centre.clone()).collect();
+        let (epoch, validators) = (membership.epoch, validators.clone());
+        let members = Arc::new(Members { epoch, centres, validators });
+        self.role.send_replace(Role { members: members.clone(), votes });
+        self.identity.scheme(&members.validators, votes)
     }
 
     /// Where the engine of an epoch starts: at the last finalisation of an earlier run, if it is of

@@ -81,7 +81,7 @@ impl Source {
         let own = PeerAddress { centre: me, address: reachable(settings.peer.listen) };
         let peers = {
             let _within = runtime.enter();
-            Peers::new(&genesis, &secrets.certificate()?, &[own])?
+            Peers::new(&genesis.centres, &secrets.certificate()?, &[own])?
         };
         Ok(Self::Node { runtime, peers, me })
     }

@@ -3,11 +3,11 @@
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
 use aegle_centre::{Centre, Journal, Parts, PeerAddress, Peers, Store, chain, now};
-use aegle_consensus::{Config, Consensus, End, Peer, Timing};
+use aegle_consensus::{Config, Consensus, End, Ledger, Members, Peer, Timing};
 use aegle_identity::{Identity, Issuer};
 use aegle_lake::Lake;
 use aegle_ledger::Genesis;
-use aegle_model::Canonical;
+use aegle_model::{Canonical, PublicKey};
 use aegle_web::TlsListener;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -52,7 +52,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let served = runtime.block_on(serve(&settings, &secrets));
         runtime.shutdown_timeout(DRAIN);
-        let End::Failed(reason) = served? else { return Ok(()) };
+        let reason = match served? {
+            Served::Stopped => return Ok(()),
+            Served::MembersChanged => {
+                info!("The members of the network changed; the node starts again among them");
+                in_a_row = 0;
+                continue;
+            }
+            Served::Failed(reason) => reason,
+        };
         in_a_row = if started.elapsed() > STEADY { 1 } else { in_a_row + 1 };
         if in_a_row > RESTARTS {
             bail!("the consensus engine failed {in_a_row} times in a row: {reason}");
@@ -62,17 +70,42 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Serves until told to stop, or until the engine fails.
-async fn serve(settings: &Settings, secrets: &Secrets) -> Result<End> {
+/// Why a node no longer serves.
+enum Served {
+    /// It was told to stop.
+    Stopped,
+    /// Whom it lets in and calls stands in the ledger, and that is other centres now.
+    MembersChanged,
+    /// Its engine stopped itself.
+    Failed(String),
+}
+
+impl From<End> for Served {
+    fn from(end: End) -> Self {
+        match end {
+            End::Stopped => Self::Stopped,
+            End::Failed(reason) => Self::Failed(reason),
+        }
+    }
+}
+
+/// Serves until told to stop, until the engine fails, or until the members are others.
+async fn serve(settings: &Settings, secrets: &Secrets) -> Result<Served> {
     let genesis = load_genesis(&settings.genesis)?;
     let api = listen(settings.api.listen).await?;
     let peer = listen(settings.peer.listen).await?;
     let consensus = start_ledger(settings, secrets, &genesis)?;
-    let centre = open(settings, secrets, genesis, &consensus)?;
+    let ledger = consensus.ledger();
+    let key = secrets.node()?.public();
+    let members = tokio::select! {
+        members = joined(&ledger, &key) => members?,
+        end = until_told(&consensus) => return end_of(consensus, end).await,
+    };
+    let centre = open(settings, secrets, (genesis, &members), &consensus)?;
     centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
     let (stop, stopped) = watch::channel(false);
-    let peer = TlsListener::new(peer, &secrets.certificate()?, &centre.parts().genesis)?;
+    let peer = TlsListener::new(peer, &secrets.certificate()?, &members.centres)?;
     let limits = settings.api.limits();
     let router = aegle_web::api(centre.clone(), limits.clone());
     let serving_api =
@@ -80,18 +113,41 @@ async fn serve(settings: &Settings, secrets: &Secrets) -> Result<End> {
     let serving_peers =
         tokio::spawn(aegle_web::serve_peers(peer, aegle_web::peer(centre), told(stopped)));
     info!("The node serves at http://{}", settings.api.listen);
-    let end = until_told(&consensus).await;
+    let (end, others) = tokio::select! {
+        end = until_told(&consensus) => (end, false),
+        changed = ledger.members_change(&members) => (None, changed.is_ok()),
+    };
     stop.send_replace(true);
     for server in [serving_api, serving_peers] {
         if tokio::time::timeout(DRAIN, server).await.is_err() {
             warn!("Some requests did not end in time");
         }
     }
-    if let Some(end) = end {
-        return Ok(end);
+    let served = end_of(consensus, end).await?;
+    Ok(if others { Served::MembersChanged } else { served })
+}
+
+/// Lets the engine end, if it has not by itself.
+async fn end_of(consensus: Consensus, end: Option<End>) -> Result<Served> {
+    match end {
+        Some(end) => Ok(end.into()),
+        None => {
+            consensus.stop().await;
+            Ok(Served::Stopped)
+        }
     }
-    consensus.stop().await;
-    Ok(End::Stopped)
+}
+
+/// Waits until this node's key is a member's. Until then it follows the ledger and serves nobody.
+async fn joined(ledger: &Ledger, key: &PublicKey) -> Result<Arc<Members>> {
+    loop {
+        let members = ledger.members();
+        if members.with_key(key).is_some() {
+            return Ok(members);
+        }
+        warn!(%key, "This node's key is no member's (yet); it follows the ledger and serves nobody");
+        ledger.members_change(&members).await?;
+    }
 }
 
 /// Waits until the node is to stop.
@@ -126,7 +182,7 @@ async fn listen(address: std::net::SocketAddr) -> Result<TcpListener> {
 
 fn start_ledger(settings: &Settings, secrets: &Secrets, genesis: &Genesis) -> Result<Consensus> {
     let peers = settings.ledger.peers.iter().map(|peer| {
-        let key = member(genesis, peer)?.key;
+        let key = member(&genesis.centres, peer)?.key;
         Ok(Peer { key, address: peer.address.clone() })
     });
     let config = Config {
@@ -141,27 +197,30 @@ fn start_ledger(settings: &Settings, secrets: &Secrets, genesis: &Genesis) -> Re
     Ok(aegle_consensus::start(config)?)
 }
 
-fn member<'a>(genesis: &'a Genesis, peer: &Address) -> Result<&'a aegle_ledger::Centre> {
-    let found = genesis.centres.iter().find(|centre| centre.code.as_str() == peer.centre);
-    found.with_context(|| format!("the centre `{}` is not in the genesis", peer.centre))
+fn member<'a>(
+    centres: &'a [aegle_ledger::Centre],
+    peer: &Address,
+) -> Result<&'a aegle_ledger::Centre> {
+    let found = centres.iter().find(|centre| centre.code.as_str() == peer.centre);
+    found.with_context(|| format!("the centre `{}` is no member", peer.centre))
 }
 
 fn open(
     settings: &Settings,
     secrets: &Secrets,
-    genesis: Genesis,
+    (genesis, members): (Genesis, &Members),
     consensus: &Consensus,
 ) -> Result<Centre> {
     let mut addresses = Vec::new();
     for peer in &settings.peer.peers {
         let resolved = peer.address.to_socket_addrs().ok().and_then(|mut found| found.next());
         let address = resolved.with_context(|| format!("`{}` is no address", peer.address))?;
-        addresses.push(PeerAddress { centre: member(&genesis, peer)?.id, address });
+        addresses.push(PeerAddress { centre: member(&members.centres, peer)?.id, address });
     }
-    let peers = Peers::new(&genesis, &secrets.certificate()?, &addresses)?;
+    let peers = Peers::new(&members.centres, &secrets.certificate()?, &addresses)?;
     let key = secrets.node()?;
-    let me = genesis.centre(aegle_ledger::Centre::id_of(&key.public()));
-    let me = me.context("this node's key is not in the genesis")?.clone();
+    let me = members.with_key(&key.public());
+    let me = me.context("this node's key is no member's")?.clone();
     Ok(Centre::new(Parts {
         key,
         seal: secrets.seal()?,

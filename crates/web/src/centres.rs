@@ -71,12 +71,12 @@ pub(crate) async fn list(
     Query(query): Query<CentresQuery>,
 ) -> Answer<axum::Json<Vec<Member>>> {
     let vocabularies = centre.vocabularies().await?;
-    let genesis = &centre.parts().genesis;
-    let pings = genesis.centres.iter().map(|member| async {
+    let known = centre.parts().ledger.members();
+    let pings = known.centres.iter().map(|member| async {
         if query.reachable { Some(answers(&centre, member.id).await) } else { None }
     });
     let reachable = join_all(pings).await;
-    let members = genesis.centres.iter().zip(reachable).map(|(member, reachable)| Member {
+    let members = known.centres.iter().zip(reachable).map(|(member, reachable)| Member {
         id: member.id.to_string(),
         code: member.code.to_string(),
         reachable,

@@ -4,7 +4,7 @@
 //! nobody. A connection exists only for a member; whoever else calls is told nothing.
 
 use aegle_centre::{Certificate, TlsError, pin};
-use aegle_ledger::Genesis;
+use aegle_ledger::Centre;
 use aegle_model::{CentreId, Hash};
 use axum::serve::Listener;
 use std::collections::BTreeMap;
@@ -58,19 +58,18 @@ pub enum TlsListenerError {
 }
 
 impl TlsListener {
-    /// Listens for members of `genesis` with this node's certificate. Needs a tokio runtime.
+    /// Listens for `members` with this node's certificate. Needs a tokio runtime.
     pub fn new(
         socket: TcpListener,
         certificate: &Certificate,
-        genesis: &Genesis,
+        members: &[Centre],
     ) -> Result<Self, TlsListenerError> {
-        let members: BTreeMap<_, _> =
-            genesis.centres.iter().map(|centre| (centre.tls, centre.id)).collect();
-        let own = members.get(&certificate.pin()).ok_or(TlsListenerError::NotAMember)?;
+        let pins: BTreeMap<_, _> = members.iter().map(|centre| (centre.tls, centre.id)).collect();
+        let own = pins.get(&certificate.pin()).ok_or(TlsListenerError::NotAMember)?;
         let local = Member { centre: *own, address: socket.local_addr()? };
         let handshake = Handshake {
-            acceptor: TlsAcceptor::from(Arc::new(certificate.server(genesis)?)),
-            members: Arc::new(members),
+            acceptor: TlsAcceptor::from(Arc::new(certificate.server(members)?)),
+            members: Arc::new(pins),
         };
         let (sender, ready) = mpsc::channel(READY_MAX);
         Ok(Self { ready, accepting: tokio::spawn(accept(socket, handshake, sender)), local })

@@ -46,7 +46,7 @@ async fn begin_to_lie(node: &mut Node, genesis: &aegle_ledger::Genesis) {
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }
     };
-    let listener = TlsListener::new(socket, &node.certificate, genesis).unwrap();
+    let listener = TlsListener::new(socket, &node.certificate, &genesis.centres).unwrap();
     let centre = node.centre.clone();
     let lie = move |message: Bytes| async move { lie(&centre, &message).await.to_bytes() };
     let calls = Router::new()

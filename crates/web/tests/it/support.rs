@@ -195,7 +195,7 @@ impl Node {
             ledger: consensus.ledger(),
             lake: Arc::new(lake),
             identity: Arc::new(identity),
-            peers: Peers::new(genesis, &card.certificate, &addresses.peer).unwrap(),
+            peers: Peers::new(&genesis.centres, &card.certificate, &addresses.peer).unwrap(),
             store: Store::open(&dir.join("nodes").join(&card.code).join("centre.db")).unwrap(),
             journal: Journal::open(&dir.join("nodes").join(&card.code).join("emergencies.db"))
                 .unwrap(),
@@ -203,7 +203,7 @@ impl Node {
         let peer_address = card.peer.local_addr().unwrap();
         card.peer.set_nonblocking(true).unwrap();
         let socket = tokio::net::TcpListener::from_std(card.peer).unwrap();
-        let listener = TlsListener::new(socket, &card.certificate, genesis).unwrap();
+        let listener = TlsListener::new(socket, &card.certificate, &genesis.centres).unwrap();
         let received = Received::default();
         let record = middleware::from_fn_with_state(Arc::clone(&received), record);
         let calls = aegle_web::peer(centre.clone()).layer(record);
