@@ -169,7 +169,8 @@ fn install(target: &Restore, beside: &Path, chain: &CheckedChain) -> Result<(), 
     let network = target.genesis.hash().to_string();
     let noted = voting::restored(&target.voted, &network, next, target.votes);
     noted.map_err(at(&target.voted))?;
-    fs::rename(beside, &target.dir).map_err(at(&target.dir))
+    let renamed = fs::rename(beside, &target.dir);
+    renamed.and_then(|()| voting::sync_folder(&target.dir)).map_err(at(&target.dir))
 }
 
 /// Fills the folder and lets the engine execute what is in it.

@@ -101,6 +101,11 @@ fn write(
     file.write_all((lines.join("\n") + "\n").as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, mark)?;
+    sync_folder(mark)
+}
+
+/// Brings the names in the folder that `mark` is in to the disk.
+pub(crate) fn sync_folder(mark: &Path) -> io::Result<()> {
     match mark.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),

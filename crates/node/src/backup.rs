@@ -4,7 +4,7 @@
 //! cut or damaged is. Absent on purpose: keys, and the journal of what the node has voted for.
 
 use crate::secrets::Secrets;
-use crate::segments::{self, GENESIS, Unread};
+use crate::segments::{self, GENESIS, Named, Unread};
 use crate::serve::load_genesis;
 use crate::settings::Settings;
 use aegle_centre::{PeerAddress, PeerError, Peers, blocks_request};
@@ -176,10 +176,12 @@ impl Backup {
             written.extend(self.fill(&gap, &blocks, &mut done)?);
         }
         done.segments = written.len();
-        // Their heights stand in good segments now.
-        for path in damaged.iter().filter(|path| !written.contains(path)) {
-            fs::remove_file(path)
-                .with_context(|| format!("could not remove `{}`", path.display()))?;
+        for Named { first, path } in &damaged {
+            // What begins in it stands in good segments now, unless the node has less than it had.
+            if *first <= done.height && !written.contains(path) {
+                fs::remove_file(path)
+                    .with_context(|| format!("could not remove `{}`", path.display()))?;
+            }
         }
         if done.height == 0 {
             bail!("the node has no block yet that votes cover; nothing was backed up");
@@ -188,7 +190,7 @@ impl Backup {
     }
 
     /// The segments that are good, and the files that are not.
-    fn look(&self) -> Result<(Vec<Summary>, Vec<PathBuf>)> {
+    fn look(&self) -> Result<(Vec<Summary>, Vec<Named>)> {
         let (mut good, mut damaged) = (Vec::new(), Vec::new());
         for named in segments::list(&self.dir)? {
             match named.summary() {
@@ -198,7 +200,7 @@ impl Backup {
                 Ok(summary) if summary.first == named.first => good.push(summary),
                 Ok(_) | Err(Unread::Segment { source: SegmentError::Damaged, .. }) => {
                     eprintln!("`{}` is damaged and is written again", named.path.display());
-                    damaged.push(named.path);
+                    damaged.push(named);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -284,7 +286,7 @@ fn gaps(genesis: Hash, good: &[Summary]) -> Result<Vec<Gap>> {
         } else if summary.parent != parent {
             bail!("segment {next} does not follow the one before it; take another folder");
         }
-        (next, parent) = (summary.last + 1, summary.tip);
+        (next, parent) = (summary.last.saturating_add(1), summary.tip);
     }
     gaps.push(Gap { first: next, last: None, parent });
     Ok(gaps)

@@ -91,3 +91,34 @@ fn nobody_runs(settings: &Settings, all_stopped: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said when this node and another centre's listen at these addresses.
+    fn told(own: &str, other: &str, all_stopped: bool) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("aegle.toml");
+        let listen = |service, address| format!("[{service}]\nlisten = \"{address}\"\n");
+        let peers = format!("peers = [{{ centre = \"ZMC\", address = \"{other}\" }}]\n");
+        let paths = "data = 'data'\ngenesis = 'genesis'\nsecrets = 'secrets'\n";
+        let (ledger, peer) = (listen("ledger", own) + &peers, listen("peer", "127.0.0.1:2"));
+        let text = format!("{paths}{ledger}{peer}peers = []\n{}", listen("api", "127.0.0.1:3"));
+        std::fs::write(&path, text).unwrap();
+        nobody_runs(&Settings::load(&path).unwrap(), all_stopped).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_network_begins_again_only_when_nobody_answers() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap().to_string();
+        assert_eq!(told("127.0.0.1:0", &address, false), Ok(()));
+        let runs = told("127.0.0.1:0", &address, true).unwrap_err();
+        assert!(runs.contains("the ledger of ZMC answers"), "{runs}");
+        let own = told(&address, "127.0.0.1:1", false).unwrap_err();
+        assert!(own.contains("stop it first"), "{own}");
+        drop(other);
+        assert_eq!(told("127.0.0.1:0", &address, true), Ok(()));
+    }
+}
