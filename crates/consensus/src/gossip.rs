@@ -56,7 +56,7 @@ pub(crate) fn start<E: Clock + Spawner + Metrics + CryptoRng>(
 }
 
 async fn tell(clock: impl Clock, mut sender: impl Sender, pool: Arc<Pool>, connected: Connected) {
-    let mut arrivals = pool.arrivals();
+    let mut arrivals = pool.untold_arrivals();
     let mut tick = clock.current() + TICK;
     loop {
         select! {

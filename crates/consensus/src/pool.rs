@@ -94,12 +94,16 @@ struct Inner {
 pub(crate) struct Pool {
     limits: Limits,
     inner: Mutex<Inner>,
+    /// For whoever proposes, and for whoever tells the others: one waits at each, since a watch wakes
+    /// several in any order and a simulated network has to run the same way twice.
     arrived: watch::Sender<u64>,
+    telling: watch::Sender<u64>,
 }
 
 impl Pool {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, inner: Mutex::default(), arrived: watch::Sender::new(0) }
+        let (arrived, telling) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { limits, inner: Mutex::default(), arrived, telling }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -130,11 +134,17 @@ impl Pool {
             inner.admits(&self.limits, &id, &transaction, bytes)?;
             inner.insert(Waiting { transaction, id, bytes, origin });
         }
+        self.telling.send_modify(|arrivals| *arrivals += 1);
         self.arrived.send_modify(|arrivals| *arrivals += 1);
         Ok(())
     }
 
-    /// Changes whenever a transaction enters.
+    /// Changes whenever a transaction enters or is to be told again: for the one who tells.
+    pub(crate) fn untold_arrivals(&self) -> watch::Receiver<u64> {
+        self.telling.subscribe()
+    }
+
+    /// Changes whenever a transaction enters: for the one who proposes.
     pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
         self.arrived.subscribe()
     }
@@ -224,7 +234,7 @@ impl Pool {
         };
         inner.untold = inner.waiting.iter().filter_map(here).take(TOLD_AGAIN).collect();
         drop(inner);
-        self.arrived.send_modify(|arrivals| *arrivals += 1);
+        self.telling.send_modify(|arrivals| *arrivals += 1);
     }
 
     /// How many transactions wait, and their bytes.

@@ -6,7 +6,7 @@
 
 use crate::{Centre, Certificate, TxId};
 use aegle_access::Policy;
-use aegle_model::{CentreId, PublicKey};
+use aegle_model::{Canonical, CentreId, PublicKey};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// The most members that a network takes by vote.
@@ -59,6 +59,10 @@ pub struct Switch {
     pub version: u16,
     /// The first height.
     pub height: u64,
+}
+
+impl Canonical for Amendment {
+    const NAME: &'static str = "amendment";
 }
 
 impl Amendment {

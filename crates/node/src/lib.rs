@@ -9,6 +9,7 @@ mod decide;
 pub mod demo;
 mod files;
 mod genesis;
+mod governance;
 mod init;
 mod lake;
 mod locked;
@@ -53,6 +54,7 @@ enum Command {
     Decide(decide::Args),
     Demo(demo::Args),
     Genesis(genesis::Args),
+    Governance(governance::Args),
     Init(init::Args),
     Lake(lake::Args),
     Ledger(status::Args),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Backup(args) => backup::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Genesis(args) => genesis::run(&args),
+        Command::Governance(args) => governance::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Lake(args) => lake::run(&args),
         Command::Ledger(args) => status::run(&args),

@@ -9,6 +9,7 @@
 mod border;
 mod centres;
 mod emergencies;
+mod governance;
 mod history;
 mod json;
 mod limits;
@@ -97,6 +98,8 @@ fn routers() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(records::read))
         .routes(routes!(log::read))
         .routes(routes!(emergencies::list))
+        .routes(routes!(governance::list, governance::propose))
+        .routes(routes!(governance::vote))
         .routes(routes!(status::ledger));
     let watched =
         OpenApiRouter::new().routes(routes!(status::readyz)).routes(routes!(status::metrics));

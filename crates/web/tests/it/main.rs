@@ -6,6 +6,7 @@ mod between_nodes;
 mod crashes;
 mod description;
 mod emergencies;
+mod governance;
 mod liars;
 mod look_alikes;
 mod problems;
