@@ -65,7 +65,7 @@ fn show(status: &Value) -> String {
     );
     for member in status["members"].as_array().into_iter().flatten() {
         // What a node says never rules the terminal.
-        let code = member["centre"].as_str().unwrap_or_default().escape_debug();
+        let code = member["centre"].as_str().unwrap_or_default().escape_debug().to_string();
         let count = |name: &str| member[name].as_u64().unwrap_or_default();
         let (signed, missed) = (count("signed"), count("missed"));
         text += &format!("  {code:<12} signed {signed:>3}   missed {missed:>3} turns\n");
