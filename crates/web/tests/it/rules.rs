@@ -42,8 +42,10 @@ fn in_force(ids: &[&String]) -> Vec<(String, String)> {
     ids.iter().map(|id| ((*id).clone(), "in_force".to_owned())).collect()
 }
 
+/// The height of the state that is read now. The status may be a moment behind it.
 async fn height(user: &User) -> u64 {
-    user.get("/api/v1/ledger").await.json["height"].as_u64().unwrap()
+    let reply = user.get("/api/v1/rules").await;
+    reply.headers["aegle-height"].to_str().unwrap().parse().unwrap()
 }
 
 async fn history(patient: &User) -> Vec<Value> {
