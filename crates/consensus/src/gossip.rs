@@ -60,7 +60,7 @@ async fn tell(clock: impl Clock, mut sender: impl Sender, pool: Arc<Pool>, conne
     let mut tick = clock.current() + TICK;
     loop {
         select! {
-            _ = arrivals.changed() => {},
+            () = arrivals.changed() => {},
             () = clock.sleep_until(tick) => {},
         }
         if clock.current() >= tick {
