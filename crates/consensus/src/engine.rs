@@ -24,7 +24,7 @@ use crate::{
 use aegle_ledger::{Genesis, MEMBERS_MAX};
 use commonware_broadcast::buffered;
 use commonware_consensus::{
-    Reporter,
+    Application, Reporter,
     marshal::{
         self, Update,
         resolver::p2p as backfill,
@@ -138,14 +138,16 @@ pub(crate) struct Engine {
     pub(crate) role: watch::Receiver<Role>,
 }
 
-/// Starts an engine with its data below `prefix`. `observe` may wrap the receiver of finalised blocks.
-pub(crate) async fn start<E, S, R, B, P, O>(
+/// Starts an engine with its data below `prefix`. `observe` may wrap the receiver of finalised blocks,
+/// `propose` what proposes and judges blocks.
+pub(crate) async fn start<E, S, R, B, P, O, A>(
     context: E,
     prefix: &str,
     identity: Identity,
     timing: Timing,
     network: Network<S, R, B, P>,
     observe: impl FnOnce(State<E>) -> O,
+    propose: impl FnOnce(Paced<E>) -> A,
 ) -> Engine
 where
     E: Runtime,
@@ -154,6 +156,13 @@ where
     B: Blocker<PublicKey = PublicKey>,
     P: Provider<PublicKey = PublicKey>,
     O: Reporter<Activity = Update<Block>>,
+    A: Application<
+            E,
+            SigningScheme = Scheme,
+            Context = crate::block::Context,
+            Block = Block,
+            Input = (),
+        >,
 {
     let Network { channels, blocker, peers, hooks } = network;
     let channels: [_; CHANNELS.len()] =
@@ -181,7 +190,8 @@ where
     let (stateful, state) = Stateful::new(context.child("stateful"), stateful);
     let paced =
         Paced { inner: state.clone(), executor, pool: pool.clone(), heartbeat: timing.heartbeat };
-    let automaton = Deferred::new(context.child("deferred"), paced, blocks.clone(), epochs);
+    let automaton =
+        Deferred::new(context.child("deferred"), propose(paced), blocks.clone(), epochs);
     marshal.start(observe(state.clone()), buffer, backfill);
     stateful.start();
 

@@ -223,6 +223,7 @@ fn run(
             config.timing,
             network,
             |state| state,
+            |proposer| proposer,
         )
         .await;
         let mut entered = engine.role.clone();

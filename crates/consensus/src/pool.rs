@@ -1,7 +1,8 @@
 //! Transactions that wait for a block.
 //!
-//! First come, first served. Bounded in count, bytes and per author; nothing enters twice, nothing
-//! enters unchecked, nothing stays past its expiry. A transaction leaves only when it is final or can
+//! Authors take turns; of each author, first come, first served. Bounded in count and bytes, in all and
+//! per author: a transaction of one author waits for at most as many of another as it has before it of
+//! its own, whatever the other floods the pool with. Nothing enters twice, nothing enters unchecked, nothing stays past its expiry. A transaction leaves only when it is final or can
 //! never be: what a proposal took along comes back by itself when that proposal comes to nothing.
 //! Absent on purpose: disk (whoever submits keeps the transaction until its receipt) and clock.
 
@@ -22,6 +23,8 @@ pub(crate) struct Limits {
     pub(crate) bytes: usize,
     /// Transactions of one author in the pool.
     pub(crate) per_author: usize,
+    /// Bytes of one author's transactions in the pool: a part of `bytes`, so that nobody fills it alone.
+    pub(crate) per_author_bytes: usize,
     /// Transactions in one block.
     pub(crate) block_count: usize,
     /// Bytes of all transactions in one block.
@@ -34,6 +37,7 @@ impl Default for Limits {
             count: 20_000,
             bytes: 32 * 1024 * 1024,
             per_author: 10_000,
+            per_author_bytes: 8 * 1024 * 1024,
             block_count: 1000,
             block_bytes: 512 * 1024,
         }
@@ -76,13 +80,20 @@ struct Waiting {
     origin: Origin,
 }
 
+/// What of the pool is one author's.
+#[derive(Default, Clone, Copy)]
+struct Share {
+    count: usize,
+    bytes: usize,
+}
+
 #[derive(Default)]
 struct Inner {
     /// By order of arrival.
     waiting: BTreeMap<u64, Waiting>,
     arrivals: u64,
     numbers: HashMap<TxId, u64>,
-    authors: HashMap<CentreId, usize>,
+    authors: HashMap<CentreId, Share>,
     bytes: usize,
     height: u64,
     finished: Remembered,
@@ -154,12 +165,13 @@ impl Pool {
         self.lock().waiting.values().any(|waiting| !taken.contains(&waiting.id))
     }
 
-    /// What the next block may take, oldest first, without those in `taken`.
+    /// What the next block may take, without those in `taken`: the authors in turn, of each the oldest
+    /// first. So whoever floods the pool delays only themselves.
     pub(crate) fn candidates(&self, taken: &BTreeSet<TxId>) -> Vec<Transaction> {
         let inner = self.lock();
         let mut bytes = 0;
-        let fresh = inner.waiting.values().filter(|waiting| !taken.contains(&waiting.id));
-        fresh
+        let in_turn = inner.in_turn(taken).into_iter();
+        in_turn
             .take(self.limits.block_count)
             .take_while(|waiting| {
                 bytes += waiting.bytes;
@@ -250,6 +262,22 @@ fn signed(transaction: &Transaction) -> Hash {
 }
 
 impl Inner {
+    /// All that waits but `taken`, by the place among its author's own, then by arrival.
+    fn in_turn(&self, taken: &BTreeSet<TxId>) -> Vec<&Waiting> {
+        let mut places: HashMap<CentreId, usize> = HashMap::new();
+        let fresh = self.waiting.values().filter(|waiting| !taken.contains(&waiting.id));
+        let mut placed: Vec<(usize, &Waiting)> = fresh
+            .map(|waiting| {
+                let place = places.entry(waiting.transaction.author()).or_default();
+                *place += 1;
+                (*place, waiting)
+            })
+            .collect();
+        // Stable: those with the same place stay in the order of arrival.
+        placed.sort_by_key(|(place, _)| *place);
+        placed.into_iter().map(|(_, waiting)| waiting).collect()
+    }
+
     fn admits(
         &self,
         limits: &Limits,
@@ -257,12 +285,13 @@ impl Inner {
         transaction: &Transaction,
         bytes: usize,
     ) -> Result<(), Refused> {
-        let of_author = self.authors.get(&transaction.author()).copied().unwrap_or(0);
+        let of_author = self.authors.get(&transaction.author()).copied().unwrap_or_default();
         match () {
             () if self.numbers.contains_key(id) => Err(Refused::Waiting),
             () if self.finished.contains(id) => Err(Refused::Final),
             () if transaction.expires() <= self.height => Err(Refused::Expired),
-            () if of_author >= limits.per_author => Err(Refused::Quota),
+            () if of_author.count >= limits.per_author => Err(Refused::Quota),
+            () if of_author.bytes + bytes > limits.per_author_bytes => Err(Refused::Quota),
             () if self.waiting.len() >= limits.count => Err(Refused::Full),
             () if self.bytes + bytes > limits.bytes => Err(Refused::Full),
             () => Ok(()),
@@ -273,7 +302,9 @@ impl Inner {
         self.arrivals += 1;
         let number = self.arrivals;
         self.numbers.insert(waiting.id, number);
-        *self.authors.entry(waiting.transaction.author()).or_default() += 1;
+        let share = self.authors.entry(waiting.transaction.author()).or_default();
+        share.count += 1;
+        share.bytes += waiting.bytes;
         self.bytes += waiting.bytes;
         if waiting.origin == Origin::Here {
             self.untold.push_back(number);
@@ -287,8 +318,9 @@ impl Inner {
         self.bytes -= waiting.bytes;
         let author = waiting.transaction.author();
         let left = self.authors.get_mut(&author).expect("every waiting transaction is counted");
-        *left -= 1;
-        if *left == 0 {
+        left.count -= 1;
+        left.bytes -= waiting.bytes;
+        if left.count == 0 {
             self.authors.remove(&author);
         }
         self.checked.add(signed(&waiting.transaction));
@@ -337,8 +369,14 @@ mod tests {
     use crate::fixture;
     use aegle_model::SigningKey;
 
-    const LIMITS: Limits =
-        Limits { count: 4, bytes: 100_000, per_author: 3, block_count: 2, block_bytes: 100_000 };
+    const LIMITS: Limits = Limits {
+        count: 4,
+        bytes: 100_000,
+        per_author: 3,
+        per_author_bytes: 100_000,
+        block_count: 2,
+        block_bytes: 100_000,
+    };
 
     struct Fixture {
         keys: Vec<SigningKey>,
@@ -375,6 +413,33 @@ mod tests {
         let taken = BTreeSet::from([ids[0]]);
         let next: Vec<_> = fixture.pool.candidates(&taken).iter().map(Transaction::id).collect();
         assert_eq!(next, ids[1..]);
+    }
+
+    #[test]
+    fn authors_take_turns_however_many_one_of_them_has_waiting() {
+        let fixture = Fixture::new();
+        let flood: Vec<_> = (0..3).map(|number| fixture.transaction(0, number, 9)).collect();
+        let late = fixture.transaction(1, 0, 9);
+        for transaction in flood.iter().chain([&late]) {
+            fixture.insert(transaction).unwrap();
+        }
+        assert_eq!(fixture.candidates(), [flood[0].id(), late.id()]);
+    }
+
+    #[test]
+    fn an_author_fills_no_more_than_a_share_of_the_bytes() {
+        let fixture = Fixture::new();
+        let first = fixture.transaction(0, 0, 9);
+        let per_author_bytes = first.to_bytes().len() + 1;
+        let pool = Pool::new(Limits { per_author_bytes, ..LIMITS });
+        let insert = |transaction: &Transaction| {
+            pool.insert(transaction.id(), transaction.clone(), Origin::Here)
+        };
+        insert(&first).unwrap();
+        assert_eq!(insert(&fixture.transaction(0, 1, 9)), Err(Refused::Quota));
+        insert(&fixture.transaction(1, 0, 9)).unwrap();
+        pool.discard(std::iter::once(first.id()));
+        insert(&fixture.transaction(0, 1, 9)).unwrap();
     }
 
     #[test]

@@ -243,8 +243,16 @@ async fn execute(
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let network = network::alone(context, &identity, listen);
     let context = context.child("engine");
-    let engine =
-        engine::start(context, PREFIX, identity, Timing::default(), network, |state| state).await;
+    let engine = engine::start(
+        context,
+        PREFIX,
+        identity,
+        Timing::default(),
+        network,
+        |state| state,
+        |it| it,
+    )
+    .await;
     let mut tip = engine.chain.subscribe();
     ::tokio::select! {
         reached = tip.wait_for(|tip| tip.height >= height) => {

@@ -116,9 +116,16 @@ impl EngineDefinition for Cluster {
         let observe = |state| MonitorReporter::new(public_key.clone(), monitor, state);
         let prefix = format!("validator-{index}");
         let timing = Timing::default();
-        let engine =
-            engine::start(context.child("engine"), &prefix, identity, timing, network, observe)
-                .await;
+        let engine = engine::start(
+            context.child("engine"),
+            &prefix,
+            identity,
+            timing,
+            network,
+            observe,
+            |it| it,
+        )
+        .await;
         let ledger = Ledger::new(Parts {
             genesis: self.genesis.clone(),
             pool: engine.pool,

@@ -247,9 +247,16 @@ impl EngineDefinition for Course {
         let identity = node::identity(&self.genesis, &self.keys[index]);
         let prefix = format!("validator-{index}");
         let timing = Timing::default();
-        let engine =
-            engine::start(context.child("engine"), &prefix, identity, timing, network, observe)
-                .await;
+        let engine = engine::start(
+            context.child("engine"),
+            &prefix,
+            identity,
+            timing,
+            network,
+            observe,
+            |it| it,
+        )
+        .await;
         let ledger = Ledger::new(Parts {
             genesis: self.genesis.clone(),
             pool: engine.pool,

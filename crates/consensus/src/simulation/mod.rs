@@ -4,6 +4,7 @@
 //! `AEGLE_SEEDS` sets how many seeds each scenario runs with.
 
 mod cluster;
+mod drawn;
 mod epochs;
 mod property;
 

@@ -1,0 +1,169 @@
+//! How liars lie: to whom they speak, what they hear, what they propose.
+
+use super::plan::{Alteration, Lie};
+use crate::block::{Block, Context as Round};
+use aegle_ledger::{Outcome, Transaction, merkle_root};
+use aegle_model::{Hash, Timestamp};
+use commonware_consensus::{Application, Handoff, marshal::ancestry::Ancestry};
+use commonware_cryptography::{Digested, Digestible as _, ed25519::PublicKey};
+use commonware_p2p::{
+    Recipients,
+    simulated::{SplitForwarder, SplitOrigin, SplitTarget},
+};
+use commonware_runtime::Spawner;
+use commonware_storage::Context;
+use std::sync::{Arc, Mutex};
+
+/// The channels of [`crate::engine::CHANNELS`] that carry blocks.
+const BLOCKS: [u64; 2] = [3, 4];
+/// The channel that carries transactions.
+const TRANSACTIONS: u64 = 7;
+/// An hour, in milliseconds.
+const HOUR: u64 = 3_600_000;
+
+/// One channel of one validator.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) channel: u64,
+    pub(super) lie: Option<Lie>,
+    pub(super) peers: Arc<[PublicKey]>,
+}
+
+impl Line {
+    /// Decides who gets a message. The type is the same for all, so that one engine is compiled.
+    pub(super) fn forwarder(self) -> impl SplitForwarder<PublicKey> {
+        move |origin: SplitOrigin, to: &Recipients<PublicKey>, _: &_| self.forward(origin, to)
+    }
+
+    fn forward(
+        &self,
+        origin: SplitOrigin,
+        to: &Recipients<PublicKey>,
+    ) -> Option<Recipients<PublicKey>> {
+        let allowed = match self.lie {
+            Some(Lie::Twins(one, other)) => {
+                if origin == SplitOrigin::Primary {
+                    one
+                } else {
+                    other
+                }
+            }
+            Some(Lie::Withholds(to)) if BLOCKS.contains(&self.channel) => to,
+            _ => return Some(to.clone()),
+        };
+        let allows = |peer: &PublicKey| self.stands_in(peer, allowed);
+        match to {
+            Recipients::One(peer) => allows(peer).then(|| to.clone()),
+            Recipients::Some(peers) => Some(some(peers, allows)),
+            Recipients::All => Some(some(&self.peers, allows)),
+        }
+    }
+
+    fn stands_in(&self, peer: &PublicKey, set: u8) -> bool {
+        let number = self.peers.iter().position(|it| it == peer);
+        number.is_some_and(|number| set >> number & 1 == 1)
+    }
+
+    /// Which half of a liar hears a message.
+    pub(super) fn hears(&self, from: &PublicKey) -> SplitTarget {
+        match self.lie {
+            Some(Lie::Twins(one, other)) => {
+                match (self.stands_in(from, one), self.stands_in(from, other)) {
+                    (true, true) => SplitTarget::Both,
+                    (true, false) => SplitTarget::Primary,
+                    (false, true) => SplitTarget::Secondary,
+                    (false, false) => SplitTarget::None,
+                }
+            }
+            Some(Lie::LeavesOut(author)) if self.channel == TRANSACTIONS => {
+                if *from == self.peers[author] { SplitTarget::None } else { SplitTarget::Primary }
+            }
+            _ => SplitTarget::Primary,
+        }
+    }
+}
+
+fn some(peers: &[PublicKey], allows: impl Fn(&PublicKey) -> bool) -> Recipients<PublicKey> {
+    Recipients::Some(peers.iter().filter(|peer| allows(peer)).cloned().collect())
+}
+
+/// The engine's application, whose proposals may be altered.
+#[derive(Clone)]
+pub(super) struct Proposer<A> {
+    inner: A,
+    alteration: Option<Alteration>,
+    /// A transaction of an earlier block.
+    old: Arc<Mutex<Option<(Transaction, Outcome)>>>,
+}
+
+impl<A> Proposer<A> {
+    pub(super) fn new(inner: A, lie: Option<Lie>) -> Self {
+        let alteration = match lie {
+            Some(Lie::Alters(alteration)) => Some(alteration),
+            _ => None,
+        };
+        Self { inner, alteration, old: Arc::default() }
+    }
+
+    fn lie(&self, honest: Digested<Block>, parent: Timestamp) -> Digested<Block> {
+        let Some(alteration) = self.alteration else { return honest };
+        let mut block = honest.inner().block().clone();
+        let other = Hash::of("lie", &[block.header.state.as_bytes()]);
+        let last = block.entries.last().cloned();
+        let old = self.old.lock().unwrap().clone().filter(|old| Some(old) != last.as_ref());
+        match alteration {
+            Alteration::State => block.header.state = other,
+            Alteration::Heads => block.header.heads = other,
+            Alteration::Transactions => block.header.transactions = other,
+            Alteration::Validators => block.header.validators = other,
+            Alteration::Past => block.header.time = parent,
+            Alteration::Future => block.header.time.0 += HOUR,
+            Alteration::Drops => drop(block.entries.pop()),
+            Alteration::Repeats => block.entries.extend(last.clone()),
+            Alteration::Replays => block.entries.extend(old),
+        }
+        if let Some(last) = last {
+            self.old.lock().unwrap().get_or_insert(last);
+        }
+        if alteration != Alteration::Transactions {
+            block.header.transactions = merkle_root(&block.leaves());
+        }
+        let block = Block::new(block, honest.inner().seal().clone());
+        let digest = block.digest();
+        Digested::precomputed(block, digest)
+    }
+}
+
+impl<E: Context + Spawner, A> Application<E> for Proposer<A>
+where
+    A: Application<E, Block = Block, Context = Round, Input = ()> + Sync,
+{
+    type SigningScheme = A::SigningScheme;
+    type Context = Round;
+    type Block = Block;
+    type Input = ();
+
+    async fn prepare(
+        &mut self,
+        context: (E, Round),
+        ancestry: impl Ancestry<Block>,
+        input: (),
+    ) -> Handoff<Digested<Block>> {
+        self.inner.prepare(context, ancestry, input).await
+    }
+
+    async fn propose(
+        &mut self,
+        context: (E, Round),
+        ancestry: impl Ancestry<Block>,
+        input: (),
+    ) -> Option<Digested<Block>> {
+        let parent = ancestry.peek()?.inner().header().time;
+        let honest = self.inner.propose(context, ancestry, input).await?;
+        Some(self.lie(honest, parent))
+    }
+
+    async fn verify(&mut self, context: (E, Round), ancestry: impl Ancestry<Block>) -> bool {
+        self.inner.verify(context, ancestry).await
+    }
+}

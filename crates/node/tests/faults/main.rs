@@ -1,0 +1,111 @@
+//! Four `aegle node` processes under load lose machines, cables and disk space, and nothing that a
+//! client was told.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+mod disk;
+mod load;
+mod network;
+mod wire;
+
+use disk::Disk;
+use load::Load;
+use network::{Network, PATIENCE, rules};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use wire::Quality;
+
+/// How many rules have to come into force for the network to be well.
+const SOME: usize = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_client_was_told_is_lost() {
+    let mut network = Network::set_up().await;
+    let disk = Disk::under(&network.nodes[3].data());
+    network.nodes.iter_mut().for_each(network::Node::start);
+    network.ready().await;
+    let load = Load::start(&[network.nodes[0].api, network.nodes[1].api]);
+    load.goes_on(SOME, PATIENCE, "at first").await;
+
+    one_is_killed(&mut network, &load).await;
+    all_are_killed(&mut network, &load).await;
+    cables_are_cut(&network, &load).await;
+    cables_are_slow(&network, &load).await;
+    match &disk {
+        Some(disk) => a_disk_is_full(&mut network, &load, disk).await,
+        None => println!("full disk: skipped, no small disk could be mounted (not root?)"),
+    }
+
+    let told = load.stop().await;
+    network.level().await;
+    for node in &mut network.nodes {
+        let status = node.stop();
+        assert!(status.success(), "{status}\n{}", node.log());
+    }
+    check(&network, &told);
+    // Before the folder that it stands in.
+    drop(disk);
+}
+
+async fn one_is_killed(network: &mut Network, load: &Load) {
+    network.nodes[2].kill();
+    load.goes_on(SOME, PATIENCE, "with one of four killed").await;
+    network.nodes[2].start();
+    network.nodes[2].ready().await;
+    network.nodes[0].kill();
+    load.goes_on(SOME, PATIENCE, "with a node of a client killed").await;
+    network.nodes[0].start();
+    network.nodes[0].ready().await;
+}
+
+async fn all_are_killed(network: &mut Network, load: &Load) {
+    network.nodes.iter_mut().for_each(network::Node::kill);
+    network.nodes.iter_mut().for_each(network::Node::start);
+    network.ready().await;
+    load.goes_on(SOME, PATIENCE, "after all were killed").await;
+}
+
+async fn cables_are_cut(network: &Network, load: &Load) {
+    network.around(&[3], Quality::Cut);
+    load.goes_on(SOME, PATIENCE, "with one of four cut off").await;
+    network.around(&[3], Quality::Good);
+    network.around(&[0, 2], Quality::Cut);
+    // What was on its way when the cables were cut may still arrive.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = load.count();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(load.count(), before, "half a network is no quorum");
+    network.around(&[0, 2], Quality::Good);
+    load.goes_on(SOME, PATIENCE, "after two halves met again").await;
+}
+
+async fn cables_are_slow(network: &Network, load: &Load) {
+    network.everywhere(Quality::Slow { delay: Duration::from_millis(50), lost: 1 });
+    load.goes_on(SOME, PATIENCE, "with 50 ms and 0.1 % loss each way").await;
+    network.everywhere(Quality::Good);
+}
+
+async fn a_disk_is_full(network: &mut Network, load: &Load, disk: &Disk) {
+    disk.fill();
+    load.goes_on(4 * SOME, PATIENCE, "with a full disk at one").await;
+    disk.clear();
+    network.nodes[3].returns().await;
+    load.goes_on(SOME, PATIENCE, "with room on that disk again").await;
+}
+
+/// All nodes have one chain, which holds every rule that a client was told of, once.
+fn check(network: &Network, told: &BTreeSet<String>) {
+    let chains: Vec<_> = (0..network.nodes.len()).map(|number| network.blocks(number)).collect();
+    for pair in chains.windows(2) {
+        let common = pair[0].len().min(pair[1].len());
+        assert_eq!(pair[0][..common], pair[1][..common], "two nodes have different chains");
+    }
+    for (number, chain) in chains.iter().enumerate() {
+        let rules = rules(chain);
+        let once: BTreeSet<_> = rules.iter().cloned().collect();
+        assert_eq!(once.len(), rules.len(), "node {number} applied a rule twice");
+        let lost: Vec<_> = told.difference(&once).collect();
+        assert!(lost.is_empty(), "node {number} lost {lost:?}");
+    }
+    println!("{} rules told, all at each of four nodes, once", told.len());
+}
