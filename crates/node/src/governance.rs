@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// See what members propose, propose a change, vote
@@ -161,7 +162,9 @@ fn list(proposals: &Value) -> String {
             if codes.is_empty() { "nobody".to_owned() } else { codes.join(", ") }
         };
         let (agreed, against) = (codes("agreed"), codes("against"));
-        text += &format!(
+        // Writing to memory cannot fail.
+        let _ = write!(
+            text,
             "{:<9} {}\n          proposed by {}; for it: {}; against it: {}\n          {}\n",
             word("stage"),
             word("sentence"),
