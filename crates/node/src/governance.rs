@@ -155,7 +155,8 @@ fn list(proposals: &Value) -> String {
     let mut text = String::new();
     for proposal in proposals.as_array().into_iter().flatten() {
         // What a node says never rules the terminal.
-        let word = |name: &str| proposal[name].as_str().unwrap_or_default().escape_debug();
+        let word =
+            |name: &str| proposal[name].as_str().unwrap_or_default().escape_debug().to_string();
         let codes = |name: &str| {
             let codes = proposal[name].as_array().into_iter().flatten();
             let codes: Vec<_> = codes.filter_map(Value::as_str).collect();
