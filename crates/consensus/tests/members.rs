@@ -1,6 +1,7 @@
 //! Members that change on real sockets and disks.
 
-#[expect(clippy::unwrap_used, reason = "a panic is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
+
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
@@ -38,10 +39,10 @@ async fn governance(ledger: &Ledger) -> GovernanceRecord {
 
 /// The centres at these nodes, which are enough, agree to a change; returns when it is in effect.
 async fn agree(network: &Network, members: &[(CentreId, usize)], change: Amendment) {
-    let (proposer, node) = members[0];
+    let (author, node) = members[0];
     let ledger = network.ledger(node);
     let propose = Body::Propose(Box::new(Propose { change }));
-    let proposed = network.finalise(node, sign(network, proposer, node, propose)).await;
+    let proposed = network.finalise(node, sign(network, author, node, propose)).await;
     let proposal = proposed.transaction.id();
     for (centre, node) in &members[1..] {
         let vote = Body::Vote(Vote { proposal, agree: true });

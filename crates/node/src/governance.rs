@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// See what members propose, propose a change, vote
@@ -154,14 +155,17 @@ fn list(proposals: &Value) -> String {
     let mut text = String::new();
     for proposal in proposals.as_array().into_iter().flatten() {
         // What a node says never rules the terminal.
-        let word = |name: &str| proposal[name].as_str().unwrap_or_default().escape_debug();
+        let word =
+            |name: &str| proposal[name].as_str().unwrap_or_default().escape_debug().to_string();
         let codes = |name: &str| {
             let codes = proposal[name].as_array().into_iter().flatten();
             let codes: Vec<_> = codes.filter_map(Value::as_str).collect();
             if codes.is_empty() { "nobody".to_owned() } else { codes.join(", ") }
         };
         let (agreed, against) = (codes("agreed"), codes("against"));
-        text += &format!(
+        // Writing to memory cannot fail.
+        let _ = write!(
+            text,
             "{:<9} {}\n          proposed by {}; for it: {}; against it: {}\n          {}\n",
             word("stage"),
             word("sentence"),

@@ -129,13 +129,11 @@ async fn serve(settings: &Settings, secrets: &Secrets) -> Result<Served> {
 
 /// Lets the engine end, if it has not by itself.
 async fn end_of(consensus: Consensus, end: Option<End>) -> Result<Served> {
-    match end {
-        Some(end) => Ok(end.into()),
-        None => {
-            consensus.stop().await;
-            Ok(Served::Stopped)
-        }
+    if let Some(end) = end {
+        return Ok(end.into());
     }
+    consensus.stop().await;
+    Ok(Served::Stopped)
 }
 
 /// Waits until this node's key is a member's. Until then it follows the ledger and serves nobody.

@@ -281,6 +281,15 @@ fn changes(centre: Centre) -> [Amendment; 5] {
 }
 
 fn governance_records(centre: Centre) {
+    golden(
+        &CentreRecord {
+            centre: centre.clone(),
+            catalogue: Some(7),
+            address: "host:1".to_owned(),
+            left: Some(8),
+        },
+        "82bd07b2341a3e28588aab3015ded17874a71ca0765116664435673b45cc7fc4",
+    );
     let stages = [
         Stage::Open,
         Stage::Agreed,
@@ -436,15 +445,6 @@ fn segments_of_a_backup() {
 #[test]
 fn records_and_keys_of_the_state() {
     let centre = Network::new(1).genesis.centres.remove(0);
-    golden(
-        &CentreRecord {
-            centre: centre.clone(),
-            catalogue: Some(7),
-            address: "host:1".to_owned(),
-            left: Some(8),
-        },
-        "82bd07b2341a3e28588aab3015ded17874a71ca0765116664435673b45cc7fc4",
-    );
     let links = vec![Linked { centre: CENTRE, speaks: true }];
     let commitment = key().commitment();
     let head = Hash::ZERO;
