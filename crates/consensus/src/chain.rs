@@ -16,6 +16,9 @@ const WAITERS: usize = 100_000;
 /// The finalised chain's tip, and who waits for it to grow.
 pub(crate) struct Chain {
     tip: watch::Sender<Header>,
+    /// The same, for the engine itself: a watch wakes several who wait in any order, and a simulated
+    /// network has to run the same way twice.
+    inside: watch::Sender<Header>,
     inner: Mutex<Inner>,
 }
 
@@ -28,7 +31,8 @@ struct Inner {
 
 impl Chain {
     pub(crate) fn new(genesis: Header) -> Self {
-        Self { tip: watch::Sender::new(genesis), inner: Mutex::default() }
+        let (tip, inside) = (watch::Sender::new(genesis.clone()), watch::Sender::new(genesis));
+        Self { tip, inside, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -38,6 +42,11 @@ impl Chain {
     /// Follows the last finalised header.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Header> {
         self.tip.subscribe()
+    }
+
+    /// Follows the last finalised header, for the one task of the engine that does.
+    pub(crate) fn subscribe_inside(&self) -> watch::Receiver<Header> {
+        self.inside.subscribe()
     }
 
     /// The last finalised header.
@@ -61,13 +70,15 @@ impl Chain {
 
     /// Starts from what an earlier run left.
     pub(crate) fn resume(&self, header: Header) {
-        self.tip.send_if_modified(|tip| {
-            let newer = header.height > tip.height;
-            if newer {
-                *tip = header;
-            }
-            newer
-        });
+        for tip in [&self.inside, &self.tip] {
+            tip.send_if_modified(|tip| {
+                let newer = header.height > tip.height;
+                if newer {
+                    *tip = header.clone();
+                }
+                newer
+            });
+        }
     }
 
     /// Tells everyone that `header` is final and holds `ids`, in this order.
@@ -82,6 +93,7 @@ impl Chain {
             }
         }
         drop(inner);
+        self.inside.send_replace(header.clone());
         self.tip.send_replace(header.clone());
     }
 

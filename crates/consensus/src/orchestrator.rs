@@ -150,7 +150,7 @@ where
         let (muxer, resolver) = Muxer::new(context.child("resolver"), resolver.0, resolver.1);
         muxer.start();
         let mut channels = Channels { votes, certificates, resolver };
-        let mut tip = self.chain.subscribe();
+        let mut tip = self.chain.subscribe_inside();
         let Some(mut active) = self.enter(&context, &mut channels).await else { return };
         loop {
             select! {
