@@ -69,7 +69,7 @@ impl Chain {
     }
 
     /// Starts from what an earlier run left.
-    pub(crate) fn resume(&self, header: Header) {
+    pub(crate) fn resume(&self, header: &Header) {
         for tip in [&self.inside, &self.tip] {
             tip.send_if_modified(|tip| {
                 let newer = header.height > tip.height;
@@ -176,7 +176,7 @@ mod tests {
     fn a_resumed_chain_never_goes_back() {
         let chain = Chain::new(header(0));
         chain.advance(&header(5), &[]);
-        chain.resume(header(4));
+        chain.resume(&header(4));
         assert_eq!(chain.tip().height, 5);
     }
 }

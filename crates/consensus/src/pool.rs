@@ -264,11 +264,11 @@ fn signed(transaction: &Transaction) -> Hash {
 impl Inner {
     /// All that waits but `taken`, by the place among its author's own, then by arrival.
     fn in_turn(&self, taken: &BTreeSet<TxId>) -> Vec<&Waiting> {
-        let mut places: HashMap<CentreId, usize> = HashMap::new();
+        let mut counts: HashMap<CentreId, usize> = HashMap::new();
         let fresh = self.waiting.values().filter(|waiting| !taken.contains(&waiting.id));
         let mut placed: Vec<(usize, &Waiting)> = fresh
             .map(|waiting| {
-                let place = places.entry(waiting.transaction.author()).or_default();
+                let place = counts.entry(waiting.transaction.author()).or_default();
                 *place += 1;
                 (*place, waiting)
             })

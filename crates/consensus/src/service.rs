@@ -118,7 +118,7 @@ impl<E: Runtime> Service<E> {
     async fn resume(&self, databases: &Databases<E>) {
         let header = self.covering(state::height(&databases.read().await).await).await;
         self.pool.finalise(header.height, std::iter::empty());
-        self.chain.resume(header);
+        self.chain.resume(&header);
     }
 
     async fn answer(&self, databases: &Databases<E>, request: Request) {

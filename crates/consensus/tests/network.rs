@@ -195,7 +195,7 @@ async fn backup(network: &Network, node: usize) -> Vec<CertifiedBlock> {
     let mut blocks: Vec<CertifiedBlock> = Vec::new();
     loop {
         let next = blocks.last().map_or(1, |last| last.block.header.height + 1);
-        let more = ledger.blocks(next, 64 * 1024).await.unwrap();
+        let more = ledger.blocks(next, 64 * 1024).await.expect("the engine runs");
         if more.is_empty() {
             break;
         }

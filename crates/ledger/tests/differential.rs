@@ -15,7 +15,7 @@ fn compare(count: usize, seed: u64) -> BTreeSet<String> {
     while left > 0 {
         size = (size * 7 % 101).min(left);
         let transactions: Vec<_> = (0..size).map(|_| mix.next(LIFETIME_MAX)).collect();
-        let proposed = propose(&network, transactions.clone());
+        let proposed = propose(&network, &transactions);
         let checked = network.try_execute(&transactions).unwrap();
         assert_eq!(proposed, checked);
         let committed = network.commit(&transactions);
@@ -30,13 +30,15 @@ fn compare(count: usize, seed: u64) -> BTreeSet<String> {
 }
 
 /// The execution of the next block as its proposer does it.
-fn propose(network: &Network, candidates: Vec<Transaction>) -> Execution {
+fn propose(network: &Network, candidates: &[Transaction]) -> Execution {
     let (parent, mut loaded) = (network.tip(), Loaded::default());
     let time = aegle_model::Timestamp(parent.time.0 + 10);
     loop {
-        match build(&loaded, parent, time, &candidates) {
+        match build(&loaded, parent, time, candidates) {
             Err(Stop::Needs(keys)) => {
-                keys.iter().for_each(|key| loaded.add(*key, network.bytes(key)));
+                for key in keys {
+                    loaded.add(key, network.bytes(&key));
+                }
             }
             done => return done.unwrap(),
         }

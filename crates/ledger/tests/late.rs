@@ -1,7 +1,5 @@
 //! Emergencies that the ledger is told of afterwards.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
-
 use aegle_access::Purpose;
 use aegle_ledger::fixture::{Network, bytes, name, vocabulary};
 use aegle_ledger::*;

@@ -43,7 +43,7 @@ const SEGMENT_BLOCKS: usize = 10_000;
 /// How much is asked for at once.
 const ASK_BYTES: usize = 4 * 1024 * 1024;
 /// How long the node may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 /// Held while a backup is written.
 const LOCK: &str = "lock";
 

@@ -5,6 +5,7 @@ use crate::unlock::{self, PASSPHRASE};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
+use std::fmt::Write as _;
 
 /// Look after the ledger
 #[derive(Parser)]
@@ -68,7 +69,8 @@ fn show(status: &Value) -> String {
         let code = member["centre"].as_str().unwrap_or_default().escape_debug().to_string();
         let count = |name: &str| member[name].as_u64().unwrap_or_default();
         let (signed, missed) = (count("signed"), count("missed"));
-        text += &format!("  {code:<12} signed {signed:>3}   missed {missed:>3} turns\n");
+        let line = writeln!(text, "  {code:<12} signed {signed:>3}   missed {missed:>3} turns");
+        line.expect("writing to memory cannot fail");
     }
     text
 }

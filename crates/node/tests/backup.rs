@@ -25,11 +25,11 @@ impl Place {
         let addresses = free_addresses();
         let place = Self { folder, api: addresses[2] };
         let home = place.home();
-        well(&place.aegle(&["init", "--code", "ZMC", home.to_str().unwrap()]));
+        well(&Place::aegle(&["init", "--code", "ZMC", home.to_str().unwrap()]));
         let (genesis, card) = (home.join("genesis"), home.join("card.toml"));
         let made = ["genesis", "--name", "test", "--time", "2026-10-01T00:00:00Z", "-o"];
         let made = made.into_iter().chain([genesis.to_str().unwrap(), card.to_str().unwrap()]);
-        well(&place.aegle(&made.collect::<Vec<_>>()));
+        well(&Place::aegle(&made.collect::<Vec<_>>()));
         let mut config = fs::read_to_string(place.config()).unwrap();
         let defaults = ["0.0.0.0:7401", "0.0.0.0:7402", "127.0.0.1:7403"];
         for (default, address) in defaults.iter().zip(addresses) {
@@ -63,7 +63,7 @@ impl Place {
         paths
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aegle"));
         command.args(words);
         command.env("AEGLE_PASSPHRASE", "the words that open this centre");
@@ -71,15 +71,15 @@ impl Place {
         command
     }
 
-    fn aegle(&self, words: &[&str]) -> Output {
-        self.command(words).output().unwrap()
+    fn aegle(words: &[&str]) -> Output {
+        Self::command(words).output().unwrap()
     }
 
     /// A command about this backup and this node, with more words.
     fn about(&self, command: &str, more: &[&str]) -> Output {
         let paths = [self.backup(), self.config()];
         let [dir, config] = paths.each_ref().map(|path| path.to_str().unwrap());
-        self.aegle(&[&[command, "ledger", dir, "--config", config], more].concat())
+        Self::aegle(&[&[command, "ledger", dir, "--config", config], more].concat())
     }
 
     #[track_caller]
@@ -96,7 +96,7 @@ impl Place {
     fn verify(&self) -> (Value, Option<i32>) {
         let (dir, genesis) = (self.backup(), self.home().join("genesis"));
         let [dir, genesis] = [&dir, &genesis].map(|path| path.to_str().unwrap());
-        let output = self.aegle(&["verify", "chain", dir, "--genesis", genesis, "--json"]);
+        let output = Self::aegle(&["verify", "chain", dir, "--genesis", genesis, "--json"]);
         (serde_json::from_slice(&output.stdout).unwrap(), output.status.code())
     }
 
@@ -111,7 +111,7 @@ impl Place {
     fn start(&self) -> Node {
         let log = self.home().join("node.log");
         let file = File::create(&log).unwrap();
-        let mut command = self.command(&["node", "--config", self.config().to_str().unwrap()]);
+        let mut command = Self::command(&["node", "--config", self.config().to_str().unwrap()]);
         command.stdout(file.try_clone().unwrap()).stderr(file);
         let node = Node { child: command.spawn().unwrap(), log };
         let client = aegle_node::Client::new(&format!("http://{}", self.api)).unwrap();

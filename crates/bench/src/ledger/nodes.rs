@@ -86,7 +86,7 @@ async fn answer_all(stream: TcpStream, ledger: Ledger) {
 async fn answer(ledger: &Ledger, question: Question) -> Reply {
     let refused = |error: &dyn std::fmt::Display| Reply::Refused(error.to_string());
     match question {
-        Question::Submit(transaction) => match ledger.submit(transaction).await {
+        Question::Submit(transaction) => match ledger.submit(*transaction).await {
             Err(error) => refused(&error),
             Ok(id) => ledger.wait(id).await.map_or_else(|error| refused(&error), |_| Reply::Final),
         },

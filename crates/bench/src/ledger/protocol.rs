@@ -16,7 +16,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 #[derive(Debug, BorshSerialize, BorshDeserialize)]
 pub(super) enum Question {
     /// Submit, and answer when it is final.
-    Submit(Transaction),
+    Submit(Box<Transaction>),
     /// Prove.
     Receipt(TxId),
     /// How high is the chain?

@@ -86,7 +86,7 @@ impl World {
         });
         [
             self.vocabularies.iter().enumerate().map(publish).collect(),
-            each(Self::enrol),
+            each(|_, patient| enrol(patient)),
             each(Self::link),
             rules.collect(),
         ]
@@ -137,11 +137,6 @@ impl World {
         }
     }
 
-    fn enrol(&self, patient: u32) -> (usize, Body) {
-        let commitment = record_key(patient).commitment();
-        (homes(patient)[0], Body::Enrol(Enrol { patient: pseudonym(patient), commitment }))
-    }
-
     fn link(&self, patient: u32) -> (usize, Body) {
         let [first, second] = homes(patient);
         let by_patient = Attestation::of_link(
@@ -186,6 +181,11 @@ impl World {
     fn id(&self, centre: usize) -> CentreId {
         self.genesis.centres[centre].id
     }
+}
+
+fn enrol(patient: u32) -> (usize, Body) {
+    let commitment = record_key(patient).commitment();
+    (homes(patient)[0], Body::Enrol(Enrol { patient: pseudonym(patient), commitment }))
 }
 
 /// The guardian and the second centre with data.

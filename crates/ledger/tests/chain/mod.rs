@@ -214,7 +214,7 @@ fn forks(world: &World, checker: &mut Checker) {
     for number in 2..forked.len() {
         for liars in 0..3 {
             checker.cheat(&["too-few-votes"], |blocks| {
-                *blocks = forked.clone();
+                blocks.clone_from(&forked);
                 for block in &mut blocks[2..] {
                     let votes = block.certificate.as_mut().unwrap();
                     votes.signers = Bits::first(liars).unwrap();

@@ -67,16 +67,13 @@ async fn work(node: SocketAddr, told: Arc<Mutex<BTreeSet<String>>>, stop: Arc<At
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         };
-        match client.post("/rules", &rule).await {
-            Ok(answer) => {
-                let id = answer["id"].as_str().unwrap().to_owned();
-                assert!(told.lock().unwrap().insert(id), "two rules with one id");
-            }
-            // The node is down or cannot reach a quorum, or does not know the session any more.
-            Err(_) => {
-                signed = None;
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+        if let Ok(answer) = client.post("/rules", &rule).await {
+            let id = answer["id"].as_str().unwrap().to_owned();
+            assert!(told.lock().unwrap().insert(id), "two rules with one id");
+        } else {
+            // The node is down or does not know the session any more.
+            signed = None;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 }

@@ -135,7 +135,11 @@ fn power_cuts(plan: &Plan) -> FaultConfig {
     if !plan.faults.iter().any(|(_, fault)| matches!(fault, Fault::PowerCut)) {
         return FaultConfig::default();
     }
-    let mode = if plan.seed % 2 == 0 { PartialWriteMode::Prefix } else { PartialWriteMode::Subset };
+    let mode = if plan.seed.is_multiple_of(2) {
+        PartialWriteMode::Prefix
+    } else {
+        PartialWriteMode::Subset
+    };
     let (failure_rate, retention_rate) = (probability!(0.0), probability!(0.5));
     FaultConfig::default().write(WriteConfig { failure_rate, retention_rate, mode })
 }
@@ -428,14 +432,14 @@ impl World {
     async fn start_engines(&self, number: usize, lie: Option<Lie>) -> Vec<Handle<()>> {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for (channel, sender, receiver) in self.register(number).await {
-            let line = Line { channel, lie, peers: self.peers.clone() };
-            let (one, other) = sender.split_with(line.clone().forwarder());
+            let wire = Line { channel, lie, peers: self.peers.clone() };
+            let (one, other) = sender.split_with(wire.clone().forwarder());
             if lie.is_none() {
                 first.push((one, receiver));
                 continue;
             }
             let router = self.context.child("router");
-            let (hears, overhears) = receiver.split_with(router, move |(from, _)| line.hears(from));
+            let (hears, overhears) = receiver.split_with(router, move |(from, _)| wire.hears(from));
             first.push((one, hears));
             second.push((other, overhears));
         }
