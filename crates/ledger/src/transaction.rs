@@ -47,7 +47,7 @@ pub struct Draft {
     /// The last height at which it may stand in a block.
     pub expires: u64,
     /// Makes two otherwise equal transactions different. A change of a patient's rules is made once
-    /// per nonce ([`change_id`](crate::change_id)).
+    /// per nonce ([`crate::change_id`]).
     pub nonce: u64,
     /// What is asked for.
     pub body: Body,

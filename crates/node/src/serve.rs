@@ -98,7 +98,7 @@ async fn serve(settings: &Settings, secrets: &Secrets) -> Result<Served> {
     let ledger = consensus.ledger();
     let key = secrets.node()?.public();
     let members = tokio::select! {
-        members = joined(&ledger, &key) => members?,
+        members = joined(&ledger, &key) => members,
         end = until_told(&consensus) => return end_of(consensus, end).await,
     };
     let centre = open(settings, secrets, (genesis, &members), &consensus)?;
@@ -115,7 +115,7 @@ async fn serve(settings: &Settings, secrets: &Secrets) -> Result<Served> {
     info!("The node serves at http://{}", settings.api.listen);
     let (end, others) = tokio::select! {
         end = until_told(&consensus) => (end, false),
-        changed = ledger.members_change(&members) => (None, changed.is_ok()),
+        () = changed(&ledger, &members) => (None, true),
     };
     stop.send_replace(true);
     for server in [serving_api, serving_peers] {
@@ -137,14 +137,21 @@ async fn end_of(consensus: Consensus, end: Option<End>) -> Result<Served> {
 }
 
 /// Waits until this node's key is a member's. Until then it follows the ledger and serves nobody.
-async fn joined(ledger: &Ledger, key: &PublicKey) -> Result<Arc<Members>> {
+async fn joined(ledger: &Ledger, key: &PublicKey) -> Arc<Members> {
     loop {
         let members = ledger.members();
         if members.with_key(key).is_some() {
-            return Ok(members);
+            return members;
         }
         warn!(%key, "This node's key is no member's (yet); it follows the ledger and serves nobody");
-        ledger.members_change(&members).await?;
+        changed(ledger, &members).await;
+    }
+}
+
+/// Waits until the members are others. An engine that has ended says so itself, with its reason.
+async fn changed(ledger: &Ledger, members: &Members) {
+    if ledger.members_change(members).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
