@@ -1,6 +1,6 @@
 //! A client of a node's API: signs in, asks, opens what was sealed to it.
 
-use crate::seen::Seen;
+use crate::seen::{Before, Seen};
 use aegle_lake::Part;
 use aegle_lake::sealed::{Answer, OpeningKey};
 use anyhow::{Context, Result, anyhow};
@@ -118,6 +118,7 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
+        let before = self.seen.now();
         if let Some(least) = self.seen.least() {
             request = request.header(HEIGHT, least);
         }
@@ -136,16 +137,16 @@ impl Client {
             let elsewhere = status.is_server_error();
             return Err(if elsewhere { Elsewhere::new(why).into() } else { anyhow!(why) });
         }
-        self.note(&headers)?;
+        self.note(&headers, &before)?;
         Ok(body)
     }
 
     /// Takes note of the height of an answer that says one.
-    fn note(&self, headers: &HeaderMap) -> Result<()> {
+    fn note(&self, headers: &HeaderMap, before: &Before) -> Result<()> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (Some(network), Some(height)) = (text(NETWORK), text(HEIGHT)) else { return Ok(()) };
         let height = height.parse().context("the node's height is no number")?;
-        self.seen.note(&self.base, network, height)
+        self.seen.note(&self.base, (network, height), before)
     }
 
     /// Asks for a record and opens the parts.

@@ -17,6 +17,9 @@ pub(crate) struct Seen {
     state: Mutex<State>,
 }
 
+/// What was seen before a question was asked.
+pub(crate) struct Before(BTreeMap<String, u64>);
+
 #[derive(Debug, Default)]
 struct State {
     heights: BTreeMap<String, u64>,
@@ -47,19 +50,28 @@ impl Seen {
         state.heights.get(state.network.as_ref()?).copied()
     }
 
-    /// Takes note of an answer, unless it is older than one before, or of another network.
-    pub(crate) fn note(&self, node: &str, network: &str, height: u64) -> Result<()> {
+    /// What is seen now, for a question that is about to be asked.
+    pub(crate) fn now(&self) -> Before {
+        Before(self.state().heights.clone())
+    }
+
+    /// Takes note of an answer, unless it is older than what was seen `before` its question, or of
+    /// another network. Answers to several questions at once may come in any order.
+    pub(crate) fn note(
+        &self,
+        node: &str,
+        (network, height): (&str, u64),
+        before: &Before,
+    ) -> Result<()> {
         let mut state = self.state();
         if state.network.get_or_insert_with(|| network.to_owned()) != network {
             return Err(Elsewhere::new(format!("{node} is a node of another network")).into());
         }
-        let seen = state.heights.get(network).copied();
-        if seen.is_some_and(|seen| height < seen) {
-            let seen = seen.unwrap_or_default();
+        if let Some(seen) = before.0.get(network).filter(|seen| height < **seen) {
             let why = format!("{node} is at height {height} of the ledger; {seen} was seen before");
             return Err(Elsewhere::new(why).into());
         }
-        if seen == Some(height) {
+        if state.heights.get(network).is_some_and(|seen| height <= *seen) {
             return Ok(());
         }
         state.heights.insert(network.to_owned(), height);
@@ -110,24 +122,39 @@ fn keep(file: &Path, heights: &BTreeMap<String, u64>) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn note(seen: &Seen, node: &str, network: &str, height: u64) -> Result<()> {
+        seen.note(node, (network, height), &seen.now())
+    }
+
+    #[test]
+    fn answers_to_questions_that_were_asked_at_once_come_in_any_order() {
+        let seen = Seen::default();
+        note(&seen, "a", "one", 5).unwrap();
+        let both = [seen.now(), seen.now()];
+        seen.note("a", ("one", 7), &both[0]).unwrap();
+        seen.note("a", ("one", 6), &both[1]).unwrap();
+        assert_eq!(seen.least(), Some(7));
+        assert!(note(&seen, "a", "one", 6).is_err(), "it was asked later");
+    }
+
     #[test]
     fn nothing_older_is_accepted_also_by_the_next_command() {
         let folder = tempfile::tempdir().unwrap();
         let open = || Seen::open(folder.path().join("state/seen")).unwrap();
         let first = open();
         assert_eq!(first.least(), None);
-        first.note("a", "one", 7).unwrap();
-        first.note("b", "one", 7).unwrap();
+        note(&first, "a", "one", 7).unwrap();
+        note(&first, "b", "one", 7).unwrap();
         assert_eq!(first.least(), Some(7));
-        assert!(first.note("c", "two", 9).is_err(), "nodes of two networks in one list");
+        assert!(note(&first, "c", "two", 9).is_err(), "nodes of two networks in one list");
 
         let second = open();
-        let old = second.note("a", "one", 6).unwrap_err();
+        let old = note(&second, "a", "one", 6).unwrap_err();
         assert!(old.downcast_ref::<Elsewhere>().is_some());
-        second.note("b", "one", 8).unwrap();
+        note(&second, "b", "one", 8).unwrap();
         let other = open();
-        other.note("d", "two", 3).unwrap();
-        first.note("a", "one", 7).unwrap();
+        note(&other, "d", "two", 3).unwrap();
+        note(&first, "a", "one", 7).unwrap();
         let text = fs::read_to_string(folder.path().join("state/seen")).unwrap();
         assert_eq!(text, "one 8\ntwo 3\n");
     }

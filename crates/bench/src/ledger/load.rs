@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How many blocks a transaction may wait.
-const LIFETIME: u64 = 90_000;
+const LIFETIME: u64 = 60_000;
 /// Throughput is looked at in stretches of this length.
 const STRETCH: Duration = Duration::from_millis(250);
 /// It has recovered when so many stretches in a row are good.
