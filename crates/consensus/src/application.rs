@@ -225,7 +225,7 @@ impl Executor {
         let sealed = self.seal::<E>(batch, height, &execution).await;
         let seal = Seal { context: round, target: target(&sealed) };
         let engine = seal.to_bytes();
-        let header = header(parent, time, &execution, &engine);
+        let header = execution.header(parent, time, &engine);
         let block = Block::new(ledger::Block { header, entries: execution.entries, engine }, seal);
         Some(Proposed { block, merkleized: sealed })
     }
@@ -251,7 +251,7 @@ impl Executor {
         let (height, time) = (claimed.height, claimed.time);
         let step = |loaded: &Loaded| ledger::execute(loaded, parent, time, &transactions);
         let execution = self.run(&batch, height, step).await?;
-        let expected = header(parent, time, &execution, &block.inner().block().engine);
+        let expected = execution.header(parent, time, &block.inner().block().engine);
         if expected != *claimed || execution.entries != *entries {
             return Err(Rejected::Header);
         }
@@ -261,23 +261,6 @@ impl Executor {
 
 fn ids(entries: &[(Transaction, Outcome)]) -> impl Iterator<Item = TxId> {
     entries.iter().map(|(transaction, _)| transaction.id())
-}
-
-/// The header of the block after `parent`.
-fn header(parent: &Header, time: Timestamp, execution: &Execution, engine: &[u8]) -> Header {
-    Header {
-        version: execution.version,
-        network: parent.network,
-        epoch: execution.epoch,
-        height: parent.height + 1,
-        parent: parent.digest(),
-        time,
-        transactions: execution.transactions,
-        heads: execution.heads,
-        state: execution.state,
-        validators: execution.validators,
-        engine: ledger::Block::engine_hash(engine),
-    }
 }
 
 /// The sync target that a sealed batch leads to.

@@ -10,6 +10,7 @@ use crate::{
     archive,
     block::Block,
     chain::Chain,
+    client::{Ledger, Parts},
     gossip,
     members::Members,
     orchestrator::{Automaton, Hooks, Orchestrator, Role},
@@ -136,6 +137,25 @@ pub(crate) struct Engine {
     pub(crate) requests: service::Requests,
     pub(crate) connected: gossip::Connected,
     pub(crate) role: watch::Receiver<Role>,
+}
+
+impl Engine {
+    /// The ledger, for everyone who uses it.
+    pub(crate) fn ledger(
+        &self,
+        genesis: Genesis,
+        metrics: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Ledger {
+        Ledger::new(Parts {
+            genesis,
+            pool: self.pool.clone(),
+            chain: self.chain.clone(),
+            requests: self.requests.clone(),
+            connected: self.connected.clone(),
+            role: self.role.clone(),
+            metrics: Box::new(metrics),
+        })
+    }
 }
 
 /// Starts an engine with its data below `prefix`. `observe` may wrap the receiver of finalised blocks,

@@ -5,7 +5,7 @@
 //! node starts it again.
 
 use crate::{
-    client::{Ledger, Parts},
+    client::Ledger,
     engine::{self, Identity},
     network,
     timing::Timing,
@@ -230,17 +230,8 @@ fn run(
         // A context holds the folder: whoever keeps a ledger must not keep one.
         let context = Arc::new(context);
         let observed = Arc::downgrade(&context);
-        let ledger = Ledger::new(Parts {
-            genesis,
-            pool: engine.pool,
-            chain: engine.chain,
-            requests: engine.requests,
-            connected: engine.connected,
-            role: engine.role,
-            metrics: Box::new(move || {
-                observed.upgrade().map_or_else(String::new, |it| it.encode())
-            }),
-        });
+        let metrics = move || observed.upgrade().map_or_else(String::new, |it| it.encode());
+        let ledger = engine.ledger(genesis, metrics);
         // The first answer comes when the chain stands where the last run left it; then the node
         // enters its epoch.
         if ledger.read(&[]).await.is_ok() && entered.changed().await.is_ok() {

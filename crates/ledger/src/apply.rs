@@ -15,7 +15,7 @@ mod work;
 use crate::outcome::{Outcome, Rejection};
 use crate::state::{self, CentreRecord, Key, Loaded, NetworkRecord, Position, keys};
 use crate::transaction::{Body, Transaction};
-use crate::{Header, block, heads, merkle_root};
+use crate::{Block, Header, block, heads, merkle_root};
 use aegle_model::{CentreId, Hash, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use work::Work;
@@ -42,6 +42,26 @@ pub struct Execution {
     pub epoch: u64,
     /// [`Header::version`].
     pub version: u16,
+}
+
+impl Execution {
+    /// The header of the block after `parent` that did this at `time`, with these bytes of the
+    /// consensus engine.
+    pub fn header(&self, parent: &Header, time: Timestamp, engine: &[u8]) -> Header {
+        Header {
+            version: self.version,
+            network: parent.network,
+            epoch: self.epoch,
+            height: parent.height + 1,
+            parent: parent.digest(),
+            time,
+            transactions: self.transactions,
+            heads: self.heads,
+            state: self.state,
+            validators: self.validators,
+            engine: Block::engine_hash(engine),
+        }
+    }
 }
 
 /// Why a transaction must not stand in this block.

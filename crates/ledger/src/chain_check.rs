@@ -200,9 +200,8 @@ impl ChainCheck {
             checked.map_err(|source| ChainFault::Door { index, source })?;
         }
         let execution = self.execute(block)?;
-        if execution.entries != block.entries
-            || header(&self.tip, block, &execution) != block.header
-        {
+        let expected = execution.header(&self.tip, block.header.time, &block.engine);
+        if execution.entries != block.entries || expected != block.header {
             return Err(ChainFault::Execution);
         }
         if let Some(certificate) = certificate {
@@ -262,22 +261,5 @@ impl ChainCheck {
                 }
             }
         }
-    }
-}
-
-/// The header that `block` must have after `parent`.
-fn header(parent: &Header, block: &Block, execution: &Execution) -> Header {
-    Header {
-        version: execution.version,
-        network: parent.network,
-        epoch: execution.epoch,
-        height: parent.height + 1,
-        parent: parent.digest(),
-        time: block.header.time,
-        transactions: execution.transactions,
-        heads: execution.heads,
-        state: execution.state,
-        validators: execution.validators,
-        engine: Block::engine_hash(&block.engine),
     }
 }

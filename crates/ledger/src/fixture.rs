@@ -87,18 +87,7 @@ impl Network {
         let execution =
             self.try_execute(transactions).expect("the transactions may stand in a block");
         let parent = self.tip();
-        let header = Header {
-            version: execution.version,
-            epoch: execution.epoch,
-            height: parent.height + 1,
-            parent: parent.digest(),
-            time: Timestamp(parent.time.0 + 10),
-            transactions: execution.transactions,
-            heads: execution.heads,
-            state: execution.state,
-            validators: execution.validators,
-            ..parent.clone()
-        };
+        let header = execution.header(parent, Timestamp(parent.time.0 + 10), &[]);
         for (key, value) in execution.writes {
             match value {
                 Some(value) => self.state.insert(key, value),

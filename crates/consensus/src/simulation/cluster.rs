@@ -1,7 +1,7 @@
 //! Validators of one simulated network, with a client at each that never gives up.
 
 use crate::{
-    client::{Ledger, Parts, ReceiptError, Stopped, SubmitError},
+    client::{Ledger, ReceiptError, Stopped, SubmitError},
     engine::{self, Network},
     fixture, node,
     orchestrator::Hooks,
@@ -126,15 +126,7 @@ impl EngineDefinition for Cluster {
             |it| it,
         )
         .await;
-        let ledger = Ledger::new(Parts {
-            genesis: self.genesis.clone(),
-            pool: engine.pool,
-            chain: engine.chain,
-            requests: engine.requests,
-            connected: engine.connected,
-            role: engine.role,
-            metrics: Box::new(String::new),
-        });
+        let ledger = engine.ledger(self.genesis.clone(), String::new);
         let (cluster, client) = (self.clone(), ledger.clone());
         context.child("client").spawn(move |clock| cluster.client(clock, client, index));
         let submitted = self.keys.len() * usize::try_from(PER_CLIENT).unwrap();

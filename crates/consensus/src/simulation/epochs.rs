@@ -8,7 +8,7 @@ use super::{
     schedule, seeds,
 };
 use crate::{
-    client::{Ledger, Parts, ReceiptError, SubmitError},
+    client::{Ledger, ReceiptError, SubmitError},
     engine::{self, Network},
     fixture, node,
     orchestrator::Hooks,
@@ -257,15 +257,7 @@ impl EngineDefinition for Course {
             |it| it,
         )
         .await;
-        let ledger = Ledger::new(Parts {
-            genesis: self.genesis.clone(),
-            pool: engine.pool,
-            chain: engine.chain,
-            requests: engine.requests,
-            connected: engine.connected,
-            role: engine.role,
-            metrics: Box::new(String::new),
-        });
+        let ledger = engine.ledger(self.genesis.clone(), String::new);
         let (course, client) = (self.clone(), ledger.clone());
         context.child("people").spawn(move |clock| course.live(clock, client, index));
         let acknowledged = self.acknowledged.clone();
