@@ -8,7 +8,7 @@ use super::{
     plan::{Fault, GOOD, Lie, MENDED, Plan},
 };
 use crate::{
-    client::{Ledger, Parts, Stopped},
+    client::{Ledger, Stopped},
     engine::{self, Network},
     fixture, node,
     orchestrator::Hooks,
@@ -61,6 +61,8 @@ pub(super) struct Report {
     pub(super) lasted: u64,
     /// The longest wait of each validator's client for a receipt, in simulated milliseconds.
     pub(super) waits: Vec<u64>,
+    /// The most blocks that became final between a submission of each client and its receipt.
+    pub(super) blocks: Vec<u64>,
 }
 
 /// What survives a power cut: what the outside world knows.
@@ -73,6 +75,7 @@ struct Outside {
     /// How many transactions of each client have their receipt.
     progress: Vec<AtomicU64>,
     waits: Vec<AtomicU64>,
+    blocks: Vec<AtomicU64>,
     crashes: AtomicU64,
     /// How many of the plan's faults have struck.
     struck: AtomicU64,
@@ -107,6 +110,7 @@ pub(super) fn run(plan: Plan) -> Result<Report, String> {
         wrong: Mutex::default(),
         progress: zeros(),
         waits: zeros(),
+        blocks: zeros(),
         crashes: AtomicU64::new(0),
         struck: AtomicU64::new(0),
         genesis,
@@ -487,15 +491,7 @@ impl World {
             )
             .await;
             if let Some(desk) = desk {
-                *desk.lock().unwrap() = Some(Ledger::new(Parts {
-                    genesis: outside.genesis.clone(),
-                    pool: engine.pool,
-                    chain: engine.chain,
-                    requests: engine.requests,
-                    connected: engine.connected,
-                    role: engine.role,
-                    metrics: Box::new(String::new),
-                }));
+                *desk.lock().unwrap() = Some(engine.ledger(outside.genesis.clone(), String::new));
             }
             let _ = engine.handle.await;
         })
@@ -583,14 +579,17 @@ impl World {
         }
         anchors.iter().try_for_each(|anchor| history.check_logs(anchor))?;
         history.check_acknowledged()?;
-        let waits = self.outside.waits.iter().map(|wait| wait.load(Ordering::Relaxed));
+        let most = |counts: &[AtomicU64]| {
+            counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+        };
         Ok(Report {
             state: self.context.auditor().state(),
             height: history.height(),
             transactions: history.transactions(),
             crashes: self.outside.crashes.load(Ordering::Relaxed),
             lasted: self.now(),
-            waits: waits.collect(),
+            waits: most(&self.outside.waits),
+            blocks: most(&self.outside.blocks),
         })
     }
 
@@ -651,9 +650,12 @@ async fn work(
         }
         clock.sleep(Duration::from_millis(rng.random_range(0..pause))).await;
         let (transaction, began) = (script.transaction(next), clock.current());
+        let height = desk.lock().unwrap().as_ref().map(|ledger| ledger.status().height);
         let receipt = client::insist(clock, desk, &transaction).await?;
         let waited = elapsed(clock.current()) - elapsed(began);
         outside.waits[number].fetch_max(waited, Ordering::Relaxed);
+        let blocks = receipt.anchor.header.height.saturating_sub(height.unwrap_or(u64::MAX));
+        outside.blocks[number].fetch_max(blocks, Ordering::Relaxed);
         outside.history.lock().unwrap().acknowledge(transaction.id(), receipt)?;
         outside.progress[number].store(next + 1, Ordering::Relaxed);
     }
