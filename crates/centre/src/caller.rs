@@ -35,4 +35,12 @@ impl Caller {
             _ => Err(Error::Forbidden { who: "an administrator of this centre" }),
         }
     }
+
+    /// Who looks after what the centre does.
+    pub(crate) fn reviewer(&self) -> Result<(), Error> {
+        match self {
+            Self::Administrator | Self::Auditor => Ok(()),
+            _ => Err(Error::Forbidden { who: "an administrator or auditor of this centre" }),
+        }
+    }
 }

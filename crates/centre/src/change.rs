@@ -213,7 +213,7 @@ impl Centre {
     }
 
     /// What stands at a place in the chain.
-    async fn at(&self, position: Position) -> Result<(Transaction, Outcome), Error> {
+    pub(crate) async fn at(&self, position: Position) -> Result<(Transaction, Outcome), Error> {
         let block = self.parts().ledger.block(position.height).await?;
         let entry = block.and_then(|block| block.entries.into_iter().nth(position.index as usize));
         entry.ok_or(Error::Unavailable { part: "ledger" })

@@ -88,6 +88,12 @@ impl From<aegle_consensus::ReadError> for Error {
     }
 }
 
+impl From<crate::JournalError> for Error {
+    fn from(error: crate::JournalError) -> Self {
+        Self::internal(error)
+    }
+}
+
 impl From<crate::StoreError> for Error {
     fn from(error: crate::StoreError) -> Self {
         Self::internal(error)

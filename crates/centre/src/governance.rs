@@ -28,9 +28,7 @@ pub struct Proposal {
 impl Centre {
     /// The last closed proposals, the agreed and the open ones, in this order.
     pub async fn proposals(&self, caller: &Caller) -> Result<Vec<Proposal>, Error> {
-        if !matches!(caller, Caller::Administrator | Caller::Auditor) {
-            return Err(Error::Forbidden { who: "an administrator or auditor of this centre" });
-        }
+        caller.reviewer()?;
         let governance: Option<GovernanceRecord> = self.record(keys::governance()).await?;
         let GovernanceRecord { open, agreed, closed, .. } = governance.unwrap_or_default();
         let ids: Vec<TxId> = [closed, agreed, open].concat();

@@ -8,13 +8,9 @@ use aegle_access::Purpose;
 use aegle_lake::Delivery;
 use aegle_ledger::{
     Attestation, Body, Deliver, Disclose, JournalRecord, Late, Missing, NetworkRecord,
-    OpenedRequest, Outcome, PartDelivery, Permit, Rejection, Transaction, admit_late, keys,
+    OpenedRequest, Outcome, PartDelivery, Permit, Transaction, admit_late, keys,
 };
 use aegle_model::{CentreId, Hash, RecordKey, RequestId, Requester, Timestamp};
-use std::time::Duration;
-
-/// How long until the ledger is told again.
-const AGAIN: Duration = Duration::from_secs(2);
 
 /// An emergency as the centre reviews it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,19 +46,20 @@ impl Centre {
         // Until what left is noted, so that nobody tells the ledger half of it.
         let _one_at_a_time = self.0.journaling.lock().await;
         let (entry, permit) = self.note(&opened, &key).await?;
-        let (request, number) = (opened.request, late(&entry).number);
+        // However this ends, the ledger hears of it; it waits for the lock.
+        self.tell_in_background();
+        let (request, number) = (opened.request, entry.late().number);
         let read = self.with_lake(move |lake| lake.read(&permit)).await?;
         let result = read.as_ref().map(Delivery::lineage).map_err(|_| Missing::Failed);
         let parts = vec![PartDelivery { centre: self.id(), result }];
         let lineage = borsh::to_vec(&Deliver { request, parts }).map_err(Error::internal)?;
         self.with_journal(move |journal| journal.left(number, &lineage)).await?;
-        self.tell_in_background();
         let sealed = read.map_err(Error::internal)?.sealed;
         tracing::warn!(number, "An emergency was served without the ledger; it will be told");
         let part =
             |centre| AnswerPart { centre, sealed: (centre == self.id()).then(|| sealed.clone()) };
         let parts = opened.wishes.iter().map(|wish| part(wish.centre)).collect();
-        Ok(Answer { request, receipt: entry.id(), parts })
+        Ok(Answer { request, receipt: entry.transaction.id(), parts })
     }
 
     /// Puts the access into the journal. Only then there is a permit.
@@ -70,7 +67,7 @@ impl Centre {
         &self,
         opened: &OpenedRequest,
         key: &RecordKey,
-    ) -> Result<(Transaction, Permit), Error> {
+    ) -> Result<(Entry, Permit), Error> {
         let no_lake = || Error::Unavailable { part: "lake" };
         let catalogue = self.with_lake(aegle_lake::Lake::catalogue).await?;
         let catalogue = catalogue.map_err(Error::internal)?.ok_or_else(no_lake)?;
@@ -97,16 +94,15 @@ impl Centre {
         let members = self.members();
         let me = members.centre(self.id()).ok_or(Error::NotFound { what: "centre" })?;
         let permit = admit_late(&entry, opened, key, (me, vocabulary)).map_err(Error::internal)?;
-        let kept = entry.clone();
+        let entry = Entry { transaction: entry, told: false, lineage: None };
+        let kept = entry.transaction.clone();
         self.with_journal(move |journal| journal.append(&kept)).await?;
         Ok((entry, permit))
     }
 
     /// What the centre reviews: every emergency of its journal, newest first.
     pub async fn emergencies(&self, caller: &Caller) -> Result<Vec<Emergency>, Error> {
-        if !matches!(caller, Caller::Administrator | Caller::Auditor) {
-            return Err(Error::Forbidden { who: "an administrator or auditor of this centre" });
-        }
+        caller.reviewer()?;
         let mut emergencies = Vec::new();
         for entry in self.journal().await?.into_iter().rev() {
             let Late { disclose, at, number, .. } = entry.late();
@@ -148,27 +144,11 @@ impl Centre {
     /// Tries until the entry is on the ledger. One that the ledger refuses stops all after it: they
     /// would be refused, too.
     async fn tell_one(&self, entry: &Entry) -> Result<(), Error> {
-        let mut transaction = entry.transaction.clone();
         let number = entry.late().number;
-        loop {
-            match self.finish(transaction.clone()).await.map(|receipt| receipt.outcome) {
-                Ok(Outcome::Rejected(rejection)) => return self.refused(number, rejection).await,
-                Ok(_) => return Ok(()),
-                Err(Error::Expired) => {
-                    transaction = self.sign(transaction.body().clone());
-                    let anew = transaction.clone();
-                    self.with_journal(move |journal| journal.replace(number, &anew)).await?;
-                }
-                Err(Error::Unavailable { .. } | Error::Unconfirmed) => {
-                    tokio::time::sleep(AGAIN).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// An entry that was signed again may be there already, under its first signature.
-    async fn refused(&self, number: u64, rejection: Rejection) -> Result<(), Error> {
+        let replace = |_: &_, anew: &Transaction| self.parts().journal.replace(number, anew);
+        let (_, position) = self.bring(entry.transaction.clone(), replace).await?;
+        let Outcome::Rejected(rejection) = self.at(position).await?.1 else { return Ok(()) };
+        // One that was signed again may be there already, under its first signature.
         let record: Option<JournalRecord> = self.record(keys::journal(self.id())).await?;
         if record.is_some_and(|record| record.entries > number) {
             return Ok(());
@@ -189,13 +169,8 @@ impl Centre {
     ) -> Result<T, Error> {
         let centre = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&centre.parts().journal));
-        done.await.map_err(Error::internal)?.map_err(Error::internal)
+        Ok(done.await.map_err(Error::internal)??)
     }
-}
-
-fn late(transaction: &Transaction) -> &Late {
-    let Body::Late(late) = transaction.body() else { unreachable!("it was made as one") };
-    late
 }
 
 fn after(last: &Entry) -> (u64, Hash) {

@@ -2,7 +2,8 @@
 //! grant, revoke, preview, return to earlier rules, enrol, link, read the log.
 //!
 //! Invariants: every read goes through the ledger first ([`Centre::read_record`] →
-//! [`Centre::guard`] → [`Centre::hand_out`]); each data centre checks the receipt itself; what a
+//! [`Centre::guard`] → [`Centre::hand_out`]), but for an emergency over the own data while there is
+//! no quorum, which is in the own journal first and told to the ledger later; each data centre checks the receipt itself; what a
 //! professional learns never differs between "closed" and "not there". Absent on purpose: HTML,
 //! JSON, HTTP routes; who signed in (the caller says so).
 

@@ -1,6 +1,6 @@
 //! Bringing transactions to the ledger, and reading its state.
 
-use crate::{Centre, Error, StoreError};
+use crate::{Centre, Error};
 use aegle_consensus::{ReceiptError, SubmitError};
 use aegle_ledger::{
     Body, Certificate, Draft, Key, Outcome, PatientRecord, Position, Receipt, Record, Transaction,
@@ -47,17 +47,17 @@ impl Centre {
 
     /// Tries until the transaction is final, and says where it stands. One that expired is signed
     /// again; `replace` keeps the new one in the place of the old one first.
-    pub(crate) async fn bring(
+    pub(crate) async fn bring<E: Into<Error>>(
         &self,
         mut transaction: Transaction,
-        replace: impl Fn(&Transaction, &Transaction) -> Result<(), StoreError>,
+        replace: impl Fn(&Transaction, &Transaction) -> Result<(), E>,
     ) -> Result<(TxId, Position), Error> {
         loop {
             match self.settle(transaction.clone()).await {
                 Ok(position) => return Ok((transaction.id(), position)),
                 Err(Error::Expired) => {
                     let anew = self.sign_with(transaction.nonce(), transaction.body().clone());
-                    replace(&transaction, &anew)?;
+                    replace(&transaction, &anew).map_err(Into::into)?;
                     transaction = anew;
                 }
                 Err(Error::Unavailable { .. } | Error::Unconfirmed) => {

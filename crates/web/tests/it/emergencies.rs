@@ -7,15 +7,7 @@ use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emergency_without_a_quorum_is_served_from_the_own_lake_and_told_later() {
-    let mut network = Network::start(&["ZMC", "KHM"]).await;
-    let (handle, patient) = network.nodes[0].enrol("patient", &network.number("ZMC", 0)).await;
-    let doctor = network.nodes[0].add_doctor("doctor", "207").await;
-    let admin = network.nodes[0].sign_in("admin").await;
-    network.settled().await;
-    network.nodes[1].abstain().await;
-    while network.nodes[0].centre.agrees() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let Outage { mut network, handle, patient, doctor, admin } = Outage::begin().await;
 
     let treatment = json!({ "patient": handle, "purpose": "treatment" });
     let (refused, _) = doctor.read(treatment).await;
@@ -55,26 +47,57 @@ async fn an_emergency_without_a_quorum_is_served_from_the_own_lake_and_told_late
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_was_cut_serves_nobody() {
-    let mut network = Network::start(&["ZMC", "KHM"]).await;
-    let (handle, _) = network.nodes[0].enrol("patient", &network.number("ZMC", 0)).await;
-    let doctor = network.nodes[0].add_doctor("doctor", "207").await;
-    let admin = network.nodes[0].sign_in("admin").await;
-    network.settled().await;
-    network.nodes[1].abstain().await;
-    while network.nodes[0].centre.agrees() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+async fn a_journal_that_was_cut_or_altered_serves_nobody() {
+    let Outage { network, handle, doctor, admin, .. } = Outage::begin().await;
     let emergency = json!({ "patient": handle, "purpose": "emergency", "reason": "unconscious" });
     assert_eq!(doctor.read(emergency.clone()).await.0.status, StatusCode::OK);
     let file = network.home("ZMC").join("emergencies.db");
-    rusqlite::Connection::open(file).unwrap().execute("DELETE FROM entry", []).unwrap();
-    let (reply, parts) = doctor.read(emergency).await;
+    let journal = rusqlite::Connection::open(file).unwrap();
+    let body: Vec<u8> = journal.query_row("SELECT body FROM entry", [], |row| row.get(0)).unwrap();
+    let put = "UPDATE entry SET body = ?1";
+    for place in [0, 100, body.len() / 2, body.len() - 1] {
+        let mut altered = body.clone();
+        altered[place] ^= 1;
+        journal.execute(put, [altered]).unwrap();
+        nobody_is_served(&doctor, &admin, &emergency).await;
+    }
+    journal.execute(put, [&body]).unwrap();
+    assert_eq!(admin.get("/api/v1/emergencies").await.status, StatusCode::OK, "as it was");
+    journal.execute("DELETE FROM entry", []).unwrap();
+    nobody_is_served(&doctor, &admin, &emergency).await;
+    network.stop().await;
+}
+
+async fn nobody_is_served(doctor: &User, admin: &User, emergency: &Value) {
+    let (reply, parts) = doctor.read(emergency.clone()).await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{}", reply.text);
     assert!(parts.is_empty());
     let reply = admin.get("/api/v1/emergencies").await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
-    network.stop().await;
+}
+
+/// A patient, a doctor and an administrator of ZMC, and no quorum.
+struct Outage {
+    network: Network,
+    handle: String,
+    patient: User,
+    doctor: User,
+    admin: User,
+}
+
+impl Outage {
+    async fn begin() -> Self {
+        let mut network = Network::start(&["ZMC", "KHM"]).await;
+        let (handle, patient) = network.nodes[0].enrol("patient", &network.number("ZMC", 0)).await;
+        let doctor = network.nodes[0].add_doctor("doctor", "207").await;
+        let admin = network.nodes[0].sign_in("admin").await;
+        network.settled().await;
+        network.nodes[1].abstain().await;
+        while network.nodes[0].centre.agrees() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Self { network, handle, patient, doctor, admin }
+    }
 }
 
 fn on_ledger(reviewed: &Value) -> Vec<bool> {
