@@ -70,14 +70,7 @@ struct Figures {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let figures = runtime.block_on(measure(args))?;
-    if args.json {
-        println!("{}", serde_json::to_string(&figures)?);
-    } else {
-        println!("{figures:#?}");
-    }
-    Ok(())
+    crate::measured(args.json, measure(args))
 }
 
 pub(crate) fn run_node(args: &NodeArgs) -> Result<()> {

@@ -7,6 +7,8 @@ mod record;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use serde::Serialize;
+use std::fmt::Debug;
 use std::process::ExitCode;
 
 /// Measure
@@ -47,6 +49,21 @@ fn run() -> Result<()> {
         Command::Ledger(args) => ledger::run(&args),
         Command::LedgerNode(args) => ledger::run_node(&args),
     }
+}
+
+/// Prints what was measured: one JSON object, or lines for people.
+fn measured<T: Serialize + Debug>(
+    json: bool,
+    measuring: impl Future<Output = Result<T>>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let figures = runtime.block_on(measuring)?;
+    if json {
+        println!("{}", serde_json::to_string(&figures)?);
+    } else {
+        println!("{figures:#?}");
+    }
+    Ok(())
 }
 
 /// The time that so many of a hundred stay within.

@@ -42,14 +42,7 @@ struct Figures {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let figures = runtime.block_on(measure(args))?;
-    if args.json {
-        println!("{}", serde_json::to_string(&figures)?);
-    } else {
-        println!("{figures:#?}");
-    }
-    Ok(())
+    crate::measured(args.json, measure(args))
 }
 
 async fn measure(args: &Args) -> Result<Figures> {

@@ -1,7 +1,7 @@
 //! `aegle governance`: what members decide together.
 
 use crate::card;
-use crate::nodes::Nodes;
+use crate::nodes::{self, Nodes};
 use crate::unlock::{self, PASSPHRASE};
 use aegle_access::Policy;
 use aegle_ledger::{Amendment, Member, Switch};
@@ -88,14 +88,7 @@ enum Change {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(ask(args))?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
-    } else {
-        print!("{}", args.what.show(&answer));
-    }
-    Ok(())
+    nodes::answer(args.json, ask(args), |answer| args.what.show(answer))
 }
 
 async fn ask(args: &Args) -> Result<Value> {

@@ -4,7 +4,24 @@ use crate::client::{Client, Elsewhere};
 use crate::seen::Seen;
 use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::Value;
 use std::sync::Arc;
+
+/// Runs a command that asks, and prints the answer: as JSON, or as `show` puts it for people.
+pub(crate) fn answer(
+    json: bool,
+    asking: impl Future<Output = Result<Value>>,
+    show: impl FnOnce(&Value) -> String,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(asking)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&answer)?);
+    } else {
+        print!("{}", show(&answer));
+    }
+    Ok(())
+}
 
 /// The nodes to ask, and who asks
 #[derive(Args)]

@@ -1,7 +1,7 @@
 //! `aegle rules`: the own rules, of now or of any moment, who changed them, and the way back.
 
 use crate::log::{rule, text};
-use crate::nodes::Nodes;
+use crate::nodes::{self, Nodes};
 use crate::unlock::{self, PASSPHRASE};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -41,14 +41,7 @@ enum What {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(ask(args))?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
-    } else {
-        print!("{}", args.what.show(&answer));
-    }
-    Ok(())
+    nodes::answer(args.json, ask(args), |answer| args.what.show(answer))
 }
 
 async fn ask(args: &Args) -> Result<Value> {

@@ -1,6 +1,6 @@
 //! `aegle ledger status`: how the ledger is doing, as one node sees it.
 
-use crate::nodes::Nodes;
+use crate::nodes::{self, Nodes};
 use crate::unlock::{self, PASSPHRASE};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -31,14 +31,7 @@ struct Status {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let Command::Status(status) = &args.command;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(ask(status))?;
-    if status.json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
-    } else {
-        print!("{}", show(&answer));
-    }
-    Ok(())
+    nodes::answer(status.json, ask(status), show)
 }
 
 async fn ask(args: &Status) -> Result<Value> {
