@@ -1,6 +1,7 @@
 //! Finalised blocks and their certificates on disk, and the actor that delivers them in order.
 
 use crate::{
+    backfill::{self, Filler, FillingBodies, FillingVotes},
     block::Block,
     engine::{self, BUFFER, Blocks, Scheme},
     schemes::Schemes,
@@ -31,9 +32,19 @@ pub(crate) type Bodies<E> = immutable::Archive<E, Digest, Arc<Block>>;
 
 /// The actor, not yet started.
 pub(crate) type Marshal<E> =
-    Actor<E, Standard<Block>, Schemes, Certificates<E>, Bodies<E>, FixedEpocher, Sequential>;
+    Actor<E, Standard<Block>, Schemes, FillingVotes<E>, FillingBodies<E>, FixedEpocher, Sequential>;
 
-/// Opens the archives below `prefix`. The finalisation is the last one there.
+/// What opening the archives yields.
+pub(crate) struct Opened<E: engine::Runtime> {
+    pub(crate) marshal: Marshal<E>,
+    pub(crate) blocks: Blocks,
+    pub(crate) floor: Floor,
+    pub(crate) filler: Filler,
+    /// The last finalisation that is there.
+    pub(crate) last: Option<Finalization<Scheme, Digest>>,
+}
+
+/// Opens the archives below `prefix`.
 pub(crate) async fn open<E: engine::Runtime>(
     context: &E,
     prefix: &str,
@@ -41,7 +52,7 @@ pub(crate) async fn open<E: engine::Runtime>(
     genesis: &Block,
     plan: &SyncPlan<E, Scheme, Standard<Block>>,
     page_cache: &CacheRef,
-) -> (Marshal<E>, Blocks, Floor, Option<Finalization<Scheme, Digest>>) {
+) -> Opened<E> {
     let (certificates, bodies) = files(context, prefix, page_cache).await;
     let last = match certificates.last_index() {
         Some(height) => certificates.get(Identifier::Index(height)).await,
@@ -65,9 +76,10 @@ pub(crate) async fn open<E: engine::Runtime>(
         max_pending_acks: NZUsize!(16),
         strategy: Sequential,
     };
+    let (certificates, bodies, filler) = backfill::open(certificates, bodies);
     let (marshal, blocks, floor) =
         Marshal::init(context.child("marshal"), certificates, bodies, config).await;
-    (marshal, blocks, floor, last)
+    Opened { marshal, blocks, floor, filler, last }
 }
 
 /// Opens the archives' files; no engine may run on them meanwhile.

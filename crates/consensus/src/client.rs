@@ -6,7 +6,7 @@ use crate::{
     members::Members,
     orchestrator::Role,
     pool::{Origin, Pool, Refused},
-    service::{Request, Requests, Snapshot},
+    service::{self, Request, Requests, Snapshot},
 };
 use aegle_ledger as ledger;
 use aegle_ledger::{
@@ -31,6 +31,7 @@ pub(crate) struct Parts {
     pub(crate) requests: Requests,
     pub(crate) connected: Connected,
     pub(crate) role: watch::Receiver<Role>,
+    pub(crate) missing: watch::Receiver<u64>,
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -142,6 +143,9 @@ pub struct Status {
     /// Whether this node votes in it. One that was just admitted, or lost the journal of its votes,
     /// only follows.
     pub votes: bool,
+    /// How many blocks from the beginning are not here yet, after a state transfer; without all of them
+    /// the node does not vote.
+    pub missing: u64,
     /// Whether the engine runs.
     pub running: bool,
 }
@@ -273,9 +277,7 @@ impl Ledger {
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, Stopped> {
-        let (reply, answer) = oneshot::channel();
-        self.0.requests.send(request(reply)).await.map_err(|_| Stopped)?;
-        answer.await.map_err(|_| Stopped)
+        service::ask(&self.0.requests, request).await.ok_or(Stopped)
     }
 
     /// Follows the header of the last final block. Quick successions may be seen as one.
@@ -313,6 +315,7 @@ impl Ledger {
             waiting,
             waiting_bytes,
             votes,
+            missing: *self.0.missing.borrow(),
             running: !self.0.requests.is_closed(),
         }
     }

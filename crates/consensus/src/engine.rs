@@ -7,22 +7,24 @@
 
 use crate::{
     application::Executor,
-    archive,
+    archive::{self, Opened},
+    backfill::Backfill,
     block::Block,
     chain::Chain,
     client::{Ledger, Parts},
     gossip,
     members::Members,
-    orchestrator::{Automaton, Hooks, Orchestrator, Role},
+    orchestrator::{Automaton, Hooks, Orchestrator, Peers, Role},
     pacing::Paced,
     pool::{Limits, Pool},
     schemes::Schemes,
-    service::{self, Service},
+    service::{self, Handovers, Service},
     state,
-    sync::NoSource,
+    sync::{self, Beginning, StateSource},
     timing::Timing,
+    transfer::{self, Attached},
 };
-use aegle_ledger::{Genesis, MEMBERS_MAX};
+use aegle_ledger::{Anchor, Genesis, MEMBERS_MAX};
 use commonware_broadcast::buffered;
 use commonware_consensus::{
     Application, Reporter,
@@ -51,7 +53,7 @@ use commonware_runtime::{
     Clock, Handle, Metrics, Quota, Spawner, Storage,
     buffer::paged::{self, CacheRef},
 };
-use commonware_utils::{NZDuration, NZU64, NZUsize};
+use commonware_utils::{NZDuration, NZUsize};
 use rand_core::CryptoRng;
 use std::{
     num::{NonZeroU16, NonZeroU32, NonZeroUsize},
@@ -86,13 +88,14 @@ impl<T: Clock + CryptoRng + Spawner + Storage + Metrics> Runtime for T {}
 
 /// Channels between nodes: number and messages per second and peer. Each reserves `quota x peers`
 /// slots of memory at the receiver, so quotas are what the protocol needs and not more.
-pub(crate) const CHANNELS: [(u64, u32); 6] = [
+pub(crate) const CHANNELS: [(u64, u32); 7] = [
     (0, 256), // votes
     (1, 256), // certificates
     (2, 128), // certificates asked for
     (3, 256), // blocks asked for
     (4, 128), // blocks proposed
-    (7, 256), // transactions; 5 and 6 are kept for state transfer
+    (7, 256), // transactions
+    (5, 64),  // state and blocks of the past; see `transfer`
 ];
 
 /// The channels with their quotas in the network's types.
@@ -110,6 +113,7 @@ pub(crate) fn message_bytes_max(founders: usize) -> u32 {
         prefixed(simplex::max_payload_size::<Scheme, sha256::Digest>(validators)),
         marshal::max_payload_size::<Standard<Block>, Scheme>(validators, &()),
         gossip::MESSAGE_BYTES_MAX,
+        transfer::message_bytes_max(),
     ])
 }
 
@@ -118,6 +122,8 @@ pub(crate) fn message_bytes_max(founders: usize) -> u32 {
 pub(crate) struct Identity {
     pub(crate) genesis: Genesis,
     pub(crate) key: PrivateKey,
+    /// Whether an empty folder is filled with the others' state: the network has run already.
+    pub(crate) joins: bool,
 }
 
 /// One engine's way to its peers: the channels in the order of [`CHANNELS`].
@@ -137,6 +143,8 @@ pub(crate) struct Engine {
     pub(crate) requests: service::Requests,
     pub(crate) connected: gossip::Connected,
     pub(crate) role: watch::Receiver<Role>,
+    /// How many blocks are missing from the beginning.
+    pub(crate) missing: watch::Receiver<u64>,
 }
 
 impl Engine {
@@ -153,6 +161,7 @@ impl Engine {
             requests: self.requests.clone(),
             connected: self.connected.clone(),
             role: self.role.clone(),
+            missing: self.missing.clone(),
             metrics: Box::new(metrics),
         })
     }
@@ -184,10 +193,10 @@ where
             Input = (),
         >,
 {
-    let Network { channels, blocker, peers, hooks } = network;
+    let Network { channels, blocker, peers, mut hooks } = network;
     let channels: [_; CHANNELS.len()] =
         channels.try_into().ok().expect("one pair for each channel");
-    let [votes, certificates, resolver, blocks_asked, blocks_proposed, transactions] = channels;
+    let [votes, certificates, resolver, blocks_asked, blocks_proposed, transactions, past] = channels;
     let genesis = Block::genesis(&identity.genesis);
     let page_cache = CacheRef::new(PAGE_BYTES, PAGES);
     let pool = Arc::new(Pool::new(Limits::default()));
@@ -196,17 +205,25 @@ where
     let asked = backfill_config(&identity, &timing, blocker.clone(), peers.clone());
     let backfill = backfill::init(context.child("backfill"), asked, blocks_asked);
     let (broadcast, buffer) =
-        buffered::Engine::new(context.child("broadcast"), broadcast_config(&identity, peers));
+        buffered::Engine::new(context.child("broadcast"), broadcast_config(&identity, peers.clone()));
     broadcast.start(blocks_proposed);
 
+    let me = identity.key.public_key();
+    let (peers, questions) =
+        transfer::start(&context, past, (me, blocker.clone(), peers), &timing);
     let schemes = Schemes::default();
     let epochs = FixedEpocher::new(identity.genesis.epochs.0);
     let plan = SyncPlan::init(context.child("plan"), prefix).await;
-    let (marshal, blocks, floor, last) =
+    let (plan, begun) = begin(&context, (&identity, &peers), plan, (&schemes, &mut hooks)).await;
+    let Opened { marshal, blocks, floor, filler, last } =
         archive::open(&context, prefix, (&schemes, &epochs), &genesis, &plan, &page_cache).await;
+    let last = last.or_else(|| plan.floor().cloned());
     let executor = Executor::new(&identity.genesis, pool.clone(), chain.clone());
     let database = state::layout(prefix, page_cache.clone());
-    let stateful = stateful_config(executor.clone(), database, (blocks.clone(), floor), plan);
+    let attached = Attached::new();
+    let source = StateSource { peers: peers.clone(), attached: attached.clone() };
+    let stateful =
+        stateful_config(executor.clone(), database, (blocks.clone(), floor), (plan, source));
     let (stateful, state) = Stateful::new(context.child("stateful"), stateful);
     let paced =
         Paced { inner: state.clone(), executor, pool: pool.clone(), heartbeat: timing.heartbeat };
@@ -216,9 +233,25 @@ where
     stateful.start();
 
     let id = identity.genesis.network();
-    let service =
-        Service::new(identity.genesis.clone(), state, blocks.clone(), pool.clone(), chain.clone());
+    let handovers = Handovers::default();
+    let service = Service::new(
+        identity.genesis.clone(),
+        state,
+        blocks.clone(),
+        (pool.clone(), chain.clone()),
+        handovers.clone(),
+    );
     let requests = service.start(context.child("service"));
+    questions.answer(context.child("answers"), requests.clone(), chain.clone(), attached);
+    let (missing, is_missing) = watch::channel(0);
+    let backfill = Backfill {
+        genesis: identity.genesis.clone(),
+        peers,
+        blocks: blocks.clone(),
+        handovers,
+        missing,
+    };
+    context.child("backfill").spawn(move |context| backfill.run(context, filler, begun));
     let connected = gossip::start(&context, transactions, id, pool.clone());
 
     let members = Arc::new(Members::founders(&identity.genesis));
@@ -236,12 +269,34 @@ where
         automaton,
         page_cache,
         hooks,
+        missing: is_missing.clone(),
         role: sender,
     };
     // It takes the context itself, so that everything started above ends with it.
     let handle =
         context.spawn(move |context| orchestrator.run(context, votes, certificates, resolver));
-    Engine { handle, pool, chain, requests, connected, role }
+    Engine { handle, pool, chain, requests, connected, role, missing: is_missing }
+}
+
+/// Where a state transfer starts, if this node needs one. Peers can be asked from now on.
+async fn begin<E: Runtime>(
+    context: &E,
+    (identity, peers): (&Identity, &transfer::Peers),
+    plan: Plan<E>,
+    (schemes, hooks): (&Schemes, &mut Hooks),
+) -> (Plan<E>, Option<Anchor>) {
+    if !plan.should_sync(identity.joins) {
+        return (plan, None);
+    }
+    (hooks.track)(Peers::founders(&identity.genesis));
+    let Some(Beginning { anchor, finalization }) = sync::beginning(context, peers, identity).await
+    else {
+        return (plan, None);
+    };
+    let epoch = anchor.certified().epoch;
+    let validators = anchor.validators_in(&identity.genesis, epoch);
+    schemes.add(epoch, identity.scheme(&validators, false));
+    (plan.set_floor(finalization).await, Some(anchor))
 }
 
 /// How blocks that this node missed are asked for.
@@ -283,14 +338,15 @@ fn broadcast_config<P: Provider<PublicKey = PublicKey>>(
     }
 }
 
-type StatefulConfig<E> = stateful::Config<E, Executor, Standard<Block>, NoSource, Sequential>;
+type Plan<E> = SyncPlan<E, Scheme, Standard<Block>>;
+type StatefulConfig<E> = stateful::Config<E, Executor, Standard<Block>, StateSource<E>, Sequential>;
 
 /// How state is kept. Nothing is pruned: a lagging node replays blocks.
 fn stateful_config<E: Runtime>(
     application: Executor,
     db_config: state::Layout,
     marshal: (Blocks, marshal::core::Floor),
-    plan: SyncPlan<E, Scheme, Standard<Block>>,
+    (plan, resolvers): (Plan<E>, StateSource<E>),
 ) -> StatefulConfig<E> {
     stateful::Config {
         application,
@@ -299,10 +355,10 @@ fn stateful_config<E: Runtime>(
         marshal,
         mailbox_size: MAILBOX,
         plan,
-        resolvers: NoSource,
+        resolvers,
         sync_config: SyncEngineConfig {
-            fetch_batch_size: NZU64!(64),
-            apply_batch_size: NZU64!(1024),
+            fetch_batch_size: transfer::OPERATIONS_MAX,
+            apply_batch_size: transfer::OPERATIONS_MAX,
             max_outstanding_requests: NZUsize!(8),
         },
         prune_config: None,

@@ -7,6 +7,7 @@
 
 mod application;
 mod archive;
+mod backfill;
 mod block;
 mod certificate;
 mod chain;
@@ -30,6 +31,7 @@ mod state;
 mod stored;
 mod sync;
 mod timing;
+mod transfer;
 mod voting;
 
 pub use client::{KEYS_MAX, Ledger, ReadError, ReceiptError, Status, Stopped, SubmitError};

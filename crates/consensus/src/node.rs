@@ -182,6 +182,7 @@ pub fn start(config: Config) -> Result<Consensus, StartError> {
     let peers =
         network::addresses(&identity, config.listen, peers.collect::<Result<_, StartError>>()?)?;
     claim(&config.dir, &config.genesis, &config.key.public())?;
+    let identity = Identity { joins: joins(&config)?, ..identity };
     let probe = TcpListener::bind(config.listen);
     drop(probe.map_err(|source| StartError::Listen { listen: config.listen, source })?);
 
@@ -245,6 +246,14 @@ fn run(
     })
 }
 
+/// Whether the network has run without what this node has in its folder, as far as it can know.
+fn joins(config: &Config) -> Result<bool, StartError> {
+    let founder = config.genesis.validators().contains(&config.key.public());
+    let voted = voting::has_voted(&config.voted, &config.genesis.hash().to_string());
+    let unreadable = |source| StartError::Folder { dir: config.voted.clone(), source };
+    Ok(!founder || voted.map_err(unreadable)?)
+}
+
 /// Looks, epoch by epoch, whether this node may vote, and notes that it does.
 fn may_vote(config: &Config) -> impl FnMut(u64) -> bool + Send + use<> {
     let (mark, storage) = (config.voted.clone(), config.dir.join(STORAGE));
@@ -276,7 +285,7 @@ fn may_vote(config: &Config) -> impl FnMut(u64) -> bool + Send + use<> {
 pub(crate) fn identity(genesis: &Genesis, key: &SigningKey) -> Identity {
     let key =
         ed25519::PrivateKey::decode(Copying(key.seed().as_slice())).expect("every seed is a key");
-    Identity { genesis: genesis.clone(), key }
+    Identity { genesis: genesis.clone(), key, joins: false }
 }
 
 impl Identity {

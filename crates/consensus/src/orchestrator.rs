@@ -13,7 +13,7 @@ use crate::{
     service::{Request, Requests},
     timing::Timing,
 };
-use aegle_ledger::{self as ledger, CentreRecord, Header, NetworkRecord, Record, keys};
+use aegle_ledger::{self as ledger, CentreRecord, Genesis, Header, NetworkRecord, Record, keys};
 use commonware_consensus::{
     CertifiableAutomaton, Epochable as _, Relay, Reporter,
     simplex::{
@@ -69,6 +69,16 @@ pub(crate) struct Peers {
     pub(crate) leavers: Vec<Node>,
 }
 
+impl Peers {
+    /// Those who began, wherever the operator says that they are.
+    pub(crate) fn founders(genesis: &Genesis) -> Self {
+        let keys = genesis.validators();
+        let keys = keys.iter().filter_map(|key| crate::node::validator(key).ok());
+        let members = keys.map(|key| (key, String::new())).collect();
+        Self { epoch: 0, members, leavers: Vec::new() }
+    }
+}
+
 /// What the outside decides about epochs.
 pub(crate) struct Hooks {
     /// Connects to the peers of an epoch and lets go of others.
@@ -93,6 +103,8 @@ pub(crate) struct Orchestrator<B, A> {
     pub(crate) automaton: A,
     pub(crate) page_cache: CacheRef,
     pub(crate) hooks: Hooks,
+    /// How many blocks are missing from the beginning.
+    pub(crate) missing: watch::Receiver<u64>,
     pub(crate) role: watch::Sender<Role>,
 }
 
@@ -226,7 +238,9 @@ where
     fn scheme(&mut self, membership: &Membership) -> Scheme {
         let validators = &membership.network.validators;
         let member = validators.iter().any(|key| self.identity.is(key));
-        let votes = member && (self.hooks.may_vote)(membership.epoch);
+        // Whoever votes keeps all of history, for those who ask.
+        let whole = *self.missing.borrow() == 0;
+        let votes = member && whole && (self.hooks.may_vote)(membership.epoch);
         let centres = membership.members.iter().map(|record| record.centre.clone()).collect();
         let (epoch, validators) = (membership.epoch, validators.clone());
         let members = Arc::new(Members { epoch, centres, validators });

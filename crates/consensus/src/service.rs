@@ -51,6 +51,32 @@ pub(crate) enum Request {
     Certified(u64, oneshot::Sender<Option<CertifiedBlock>>),
 }
 
+/// Asks and waits for the answer; none when the engine has stopped.
+pub(crate) async fn ask<T>(
+    requests: &Requests,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    requests.send(request(reply)).await.ok()?;
+    answer.await.ok()
+}
+
+/// The changes of validators that are at hand, by the epoch that began with them. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Handovers(Arc<Mutex<BTreeMap<u64, Handover>>>);
+
+impl Handovers {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Handover>> {
+        self.0.lock().expect("no thread panics while it holds the handovers")
+    }
+
+    /// Keeps proven ones, whose blocks may not be here.
+    pub(crate) fn keep(&self, handovers: &[Handover]) {
+        let begun = |handover: &Handover| handover.header.epoch + 1;
+        self.lock().extend(handovers.iter().map(|handover| (begun(handover), handover.clone())));
+    }
+}
+
 /// Everything that answers need.
 pub(crate) struct Service<E: Runtime> {
     genesis: Genesis,
@@ -60,8 +86,7 @@ pub(crate) struct Service<E: Runtime> {
     pool: Arc<Pool>,
     chain: Arc<Chain>,
     anchors: Anchors,
-    /// The changes of validators that were asked for, by the epoch that began with them.
-    handovers: Mutex<BTreeMap<u64, Handover>>,
+    handovers: Handovers,
 }
 
 /// The last anchors by height: many callers ask for receipts of one block.
@@ -91,11 +116,11 @@ impl<E: Runtime> Service<E> {
         genesis: Genesis,
         state: State<E>,
         blocks: Blocks,
-        pool: Arc<Pool>,
-        chain: Arc<Chain>,
+        (pool, chain): (Arc<Pool>, Arc<Chain>),
+        handovers: Handovers,
     ) -> Self {
         let genesis_state = ledger::genesis_state(&genesis);
-        let (anchors, handovers) = Default::default();
+        let anchors = Anchors::default();
         Self { genesis, genesis_state, state, blocks, pool, chain, anchors, handovers }
     }
 
@@ -207,7 +232,7 @@ impl<E: Runtime> Service<E> {
         let governance: GovernanceRecord = self.record(databases, key).await?;
         let mut handovers = Vec::new();
         for begun in governance.handovers.into_iter().filter(|begun| *begun <= epoch) {
-            let known = self.known_handovers().get(&begun).cloned();
+            let known = self.handovers.lock().get(&begun).cloned();
             let handover = match known {
                 Some(handover) => handover,
                 None => self.handover(databases, begun).await?,
@@ -224,12 +249,8 @@ impl<E: Runtime> Service<E> {
         let key = ledger::keys::validators(begun);
         let ValidatorsRecord(validators) = self.record(databases, key).await?;
         let handover = Handover { header, certificate, validators };
-        self.known_handovers().insert(begun, handover.clone());
+        self.handovers.keep(std::slice::from_ref(&handover));
         Some(handover)
-    }
-
-    fn known_handovers(&self) -> MutexGuard<'_, BTreeMap<u64, Handover>> {
-        self.handovers.lock().expect("no thread panics while it holds the handovers")
     }
 
     async fn record<T: Record>(&self, databases: &Databases<E>, key: ledger::Key) -> Option<T> {

@@ -38,6 +38,8 @@ pub(crate) type Batch<E> = <Databases<E> as DatabaseSet<E>>::Unmerkleized;
 pub(crate) type Sealed<E> = <Databases<E> as DatabaseSet<E>>::Merkleized;
 /// What a block says about the database after it.
 pub(crate) type Target = sync::Target<mmr::Family, sha256::Digest>;
+/// One entry of the database's log.
+pub(crate) type Operation = variable::Operation<mmr::Family, FixedBytes<32>, Value>;
 /// How the database lies on disk.
 pub(crate) type Layout = VariableConfig<EightCap, ((), ()), Sequential>;
 

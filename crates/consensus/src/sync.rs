@@ -1,45 +1,176 @@
-//! State transfer between nodes: not yet. A node that was away replays blocks.
+//! State transfer: a node with an empty folder in a network that has run fetches the state as of a
+//! recent block instead of executing all of history.
 //!
-//! The engine asks for a source of state, so this is the place where one goes. Blocks carry all that it
-//! takes (see `block::Seal`). The engine's own peer-to-peer source does not fit a database whose values
-//! vary in length: it wants operations that decode without configuration.
+//! What it starts from is the newest of what several peers prove to be final, so that it is not old
+//! when at least one of them is honest; every piece of state is checked against the root that this
+//! block commits to under the votes for it. Nothing that a peer says is believed.
 
-use commonware_glue::stateful::db::{AttachableResolver, Shared};
-use commonware_runtime::Spawner;
-use commonware_storage::{
-    Context, mmr,
-    qmdb::{
-        any::unordered::variable::Operation,
-        sync::{Request, Source, source},
-    },
+use crate::{
+    certificate,
+    engine::{Identity, Runtime, Scheme},
+    state::{self, Database},
+    transfer::{Attached, Judge, Peers, Piece, Question, Verdict},
 };
-use commonware_utils::sequence::FixedBytes;
-use std::future::ready;
+use aegle_ledger::{Anchor, Genesis};
+use aegle_model::Canonical as _;
+use bytes::Bytes;
+use commonware_codec::Decode as _;
+use commonware_consensus::simplex::types::Finalization;
+use commonware_cryptography::{Signer as _, ed25519::PublicKey, sha256};
+use commonware_glue::stateful::db::{AttachableResolver, Shared};
+use commonware_macros::select;
+use commonware_storage::{
+    mmr,
+    qmdb::sync::{Feedback, Request, Response, Source, source},
+};
+use commonware_utils::{channel::mpsc, vec::NonEmptyVec};
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use std::{future::ready, time::Duration};
+use tracing::{info, warn};
 
-use crate::state::{Database, Value};
+/// How long peers may take until enough of them have said where the chain ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Where questions that no peer in particular is asked are counted.
+const ANYBODY: u32 = u32::MAX;
 
-/// A source that nobody asks, because no start requests a state transfer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NoSource;
+/// Where a state transfer starts.
+pub(crate) struct Beginning {
+    /// What proves the block.
+    pub(crate) anchor: Anchor,
+    /// The votes for it, as the engine has them.
+    pub(crate) finalization: Finalization<Scheme, sha256::Digest>,
+}
 
-/// No state can be had from peers.
-#[derive(Debug, thiserror::Error)]
-#[error("state transfer is not supported; blocks are replayed instead")]
-pub(crate) struct Unsupported;
+/// The newest final block that enough founders prove; none when too few answer, and then the node
+/// executes the chain from its beginning.
+pub(crate) async fn beginning<E: Runtime>(
+    context: &E,
+    peers: &Peers,
+    identity: &Identity,
+) -> Option<Beginning> {
+    let founders: Vec<PublicKey> = identity
+        .genesis
+        .validators()
+        .iter()
+        .filter_map(|key| crate::node::validator(key).ok())
+        .filter(|key| *key != identity.key.public_key())
+        .collect();
+    // One more than may lie.
+    let enough = identity.genesis.centres.len().saturating_sub(1) / 3 + 1;
+    let mut asked: FuturesUnordered<_> = (0..)
+        .zip(founders)
+        .map(|(number, founder)| {
+            tip(peers, &identity.genesis, Question::Tip(number), Some(NonEmptyVec::new(founder)))
+        })
+        .collect();
+    let mut newest: Option<Anchor> = None;
+    let mut heard = 0;
+    let deadline = context.current() + PATIENCE;
+    while heard < enough {
+        select! {
+            anchor = asked.next() => {
+                let anchor = anchor?;
+                heard += 1;
+                let height = anchor.certified().height;
+                if newest.as_ref().is_none_or(|newest| newest.certified().height < height) {
+                    newest = Some(anchor);
+                }
+            },
+            () = context.sleep_until(deadline) => {
+                warn!(heard, enough, "Too few members say where the chain ends; the node executes all of it");
+                return None;
+            },
+        }
+    }
+    let anchor = newest?;
+    let (header, genesis) = (anchor.certified(), &identity.genesis);
+    let validators = anchor.validators_in(genesis, header.epoch);
+    let finalization =
+        certificate::revert(&anchor.certificate, &header.digest(), validators.len())?;
+    info!(height = header.height, "Fetches the state from the other nodes");
+    Some(Beginning { anchor, finalization })
+}
 
-impl Source for NoSource {
-    type Family = mmr::Family;
-    type Digest = commonware_cryptography::sha256::Digest;
-    type Op = Operation<mmr::Family, FixedBytes<32>, Value>;
-    type Error = Unsupported;
+/// An anchor that holds, from anybody.
+pub(crate) async fn any_tip(peers: &Peers, genesis: &Genesis) -> Anchor {
+    tip(peers, genesis, Question::Tip(ANYBODY), None).await
+}
 
-    async fn serve(&self, _request: Request<mmr::Family>) -> source::Result<Self> {
-        Err(Unsupported)
+async fn tip(
+    peers: &Peers,
+    genesis: &Genesis,
+    question: Question,
+    targets: Option<NonEmptyVec<PublicKey>>,
+) -> Anchor {
+    let genesis = genesis.clone();
+    let open = move |bytes: &[u8]| {
+        Anchor::from_bytes(bytes).ok().filter(|anchor| anchor.verify(&genesis).is_ok())
+    };
+    peers.ask(question, targets, open).await
+}
+
+/// Pieces of state from peers, for the engine that puts them together.
+pub(crate) struct StateSource<E: Runtime> {
+    pub(crate) peers: Peers,
+    pub(crate) attached: Attached<E>,
+}
+
+impl<E: Runtime> Clone for StateSource<E> {
+    fn clone(&self) -> Self {
+        Self { peers: self.peers.clone(), attached: self.attached.clone() }
     }
 }
 
-impl<E: Context + Spawner> AttachableResolver<Database<E>> for NoSource {
-    fn attach_database(&self, _database: Shared<Database<E>>) -> impl Future<Output = ()> + Send {
+/// The engine stops, so nobody answers any more.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody is left to ask for state")]
+pub(crate) struct Unanswered;
+
+impl<E: Runtime> Source for StateSource<E> {
+    type Family = mmr::Family;
+    type Digest = sha256::Digest;
+    type Op = state::Operation;
+    type Error = Unanswered;
+
+    async fn serve(&self, request: Request<mmr::Family>) -> source::Result<Self> {
+        let (pieces, mut received) = mpsc::channel(1);
+        let judge = Box::new(Pieces { request, pieces });
+        let asked = self.peers.ask_until(Question::State(request), None, judge);
+        let (piece, verdict) = received.recv().await.ok_or(Unanswered)?;
+        asked.leave();
+        Ok((piece, Some(Feedback::new(verdict, received))))
+    }
+}
+
+impl<E: Runtime> AttachableResolver<Database<E>> for StateSource<E> {
+    fn attach_database(&self, database: Shared<Database<E>>) -> impl Future<Output = ()> + Send {
+        self.attached.set(database);
         ready(())
+    }
+}
+
+/// Hands pieces to the engine, which judges them.
+struct Pieces {
+    request: Request<mmr::Family>,
+    pieces: mpsc::Sender<(Piece, Verdict)>,
+}
+
+impl Judge for Pieces {
+    fn judge(&mut self, answer: Bytes, verdict: Verdict) {
+        let most = usize::try_from(self.request.max_ops().get()).unwrap_or(usize::MAX);
+        match (Piece::decode_cfg(answer, &(most, ((), ()))), self.request) {
+            (Ok(piece @ Response::Operations { .. }), Request::Operations { .. })
+            | (Ok(piece @ Response::Boundary { .. }), Request::Boundary { .. }) => {
+                // Without a verdict nobody is asked again; the engine no longer waits.
+                let _ = self.pieces.try_send((piece, verdict));
+            }
+            _ => {
+                let _ = verdict.send(false);
+            }
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.pieces.is_closed()
     }
 }

@@ -53,6 +53,11 @@ pub(crate) fn standing(
     Ok(Standing::Votes)
 }
 
+/// Whether the key that `mark` stands beside has ever voted in `network`.
+pub(crate) fn has_voted(mark: &Path, network: &str) -> io::Result<bool> {
+    Ok(last(&read(mark)?, "voted", network).is_some())
+}
+
 /// Notes what the key may do with a folder that was made from a backup, in which `epoch` is next.
 /// With `votes` it may vote on from there, whatever it did before, and needs a place for its journal.
 /// Else it follows until the last epoch it voted in has ended, and for ever when nothing is known of
@@ -124,7 +129,9 @@ mod tests {
             let journal = journals.join(format!("votes-{epoch}"));
             standing(&mark, &journal, "net", epoch).unwrap()
         };
+        assert!(!has_voted(&mark, "net").unwrap());
         assert_eq!(standing(0), Standing::Votes, "the first start");
+        assert!(has_voted(&mark, "net").unwrap() && !has_voted(&mark, "other").unwrap());
         assert_eq!(standing(0), Standing::Votes, "a start after a crash before the first vote");
         assert_eq!(standing(3), Standing::Votes);
         fs::remove_dir_all(&journals).unwrap();

@@ -2,7 +2,7 @@
 //! genesis.
 
 use crate::{Certificate, CertificateError, Genesis, Header, state::validators_hash};
-use aegle_model::{NetworkId, PublicKey};
+use aegle_model::{Canonical, NetworkId, PublicKey};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::borrow::Cow;
 
@@ -85,6 +85,10 @@ struct Validators<'a> {
     keys: Cow<'a, [PublicKey]>,
 }
 
+impl Canonical for Anchor {
+    const NAME: &'static str = "anchor";
+}
+
 impl Anchor {
     /// Like [`Self::verify`], and keeps the result.
     pub fn verified(self, genesis: &Genesis) -> Result<VerifiedAnchor, AnchorError> {
@@ -109,6 +113,17 @@ impl Anchor {
         }
         self.certificate.verify(network, &last.digest(), &validators.keys)?;
         if self.certificate.epoch == last.epoch { Ok(()) } else { Err(AnchorError::Stale) }
+    }
+
+    /// The header that the votes are for.
+    pub fn certified(&self) -> &Header {
+        self.links.last().unwrap_or(&self.header)
+    }
+
+    /// The keys that vote in an epoch up to that of the header. Means something when the anchor holds.
+    pub fn validators_in(&self, genesis: &Genesis, epoch: u64) -> Vec<PublicKey> {
+        let begun = self.handovers.iter().take_while(|handover| handover.header.epoch < epoch);
+        begun.last().map_or_else(|| genesis.validators(), |handover| handover.validators.clone())
     }
 
     /// The certified header. Votes of one epoch prove headers of that epoch only.

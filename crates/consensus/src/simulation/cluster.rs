@@ -2,7 +2,7 @@
 
 use crate::{
     client::{Ledger, ReceiptError, Stopped, SubmitError},
-    engine::{self, Network},
+    engine::{self, Identity, Network},
     fixture, node,
     orchestrator::Hooks,
     timing::Timing,
@@ -19,7 +19,10 @@ use commonware_macros::select;
 use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _, deterministic};
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,8 @@ pub(super) struct Cluster {
     genesis: Genesis,
     keys: Vec<SigningKey>,
     acknowledged: Acknowledged,
+    /// Whether somebody had state and not all of the blocks behind it.
+    pub(super) transferred: Arc<AtomicBool>,
 }
 
 /// What the simulation sees of a running validator.
@@ -48,7 +53,7 @@ impl Cluster {
     pub(super) fn new(size: u8) -> Self {
         let keys = fixture::keys(size);
         let genesis = fixture::genesis(&keys);
-        Self { genesis, keys, acknowledged: Acknowledged::default() }
+        Self { genesis, keys, acknowledged: Acknowledged::default(), transferred: Arc::default() }
     }
 
     /// Submits the transactions of `author`, one after the other; ends with the validator.
@@ -105,8 +110,9 @@ impl EngineDefinition for Cluster {
     }
 
     async fn init(&self, init: InitContext<'_, ed25519::PublicKey>) -> (Handle<()>, Validator) {
-        let InitContext { context, index, public_key, oracle, channels, monitor, .. } = init;
+        let InitContext { context, index, public_key, oracle, channels, monitor, delayed, .. } = init;
         let identity = node::identity(&self.genesis, &self.keys[index]);
+        let identity = Identity { joins: delayed, ..identity };
         let network = Network {
             channels,
             blocker: oracle.control(public_key.clone()),
@@ -126,6 +132,11 @@ impl EngineDefinition for Cluster {
             |it| it,
         )
         .await;
+        let (mut missing, transferred) = (engine.missing.clone(), self.transferred.clone());
+        context.child("transfer").spawn(async move |_| {
+            let some = missing.wait_for(|missing| *missing > 0).await.is_ok();
+            transferred.fetch_or(some, Ordering::Relaxed);
+        });
         let ledger = engine.ledger(self.genesis.clone(), String::new);
         let (cluster, client) = (self.clone(), ledger.clone());
         context.child("client").spawn(move |clock| cluster.client(clock, client, index));

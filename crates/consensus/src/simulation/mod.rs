@@ -9,6 +9,7 @@ mod epochs;
 mod property;
 
 use cluster::Cluster;
+use commonware_consensus::types::{Epoch, Round, View};
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_glue::simulate::{
     action::{Action, Crash, Schedule},
@@ -19,7 +20,7 @@ use commonware_p2p::simulated::Link;
 use commonware_runtime::deterministic;
 use commonware_utils::probability;
 use property::{AllAcknowledged, OneHistory};
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 const GOOD: Link = Link {
     latency: Duration::from_millis(10),
@@ -38,7 +39,16 @@ fn run(
     size: u8,
     scenario: impl FnOnce(PlanBuilder<Cluster>) -> PlanBuilder<Cluster>,
 ) -> PlanResult<Cluster> {
-    let plan = PlanBuilder::new(Cluster::new(size))
+    run_on(Cluster::new(size), seed, scenario)
+}
+
+/// The same with a network of one's own.
+fn run_on(
+    cluster: Cluster,
+    seed: u64,
+    scenario: impl FnOnce(PlanBuilder<Cluster>) -> PlanBuilder<Cluster>,
+) -> PlanResult<Cluster> {
+    let plan = PlanBuilder::new(cluster)
         .seed(seed)
         .link(GOOD)
         .timeout(Duration::from_mins(10))
@@ -123,6 +133,20 @@ fn disks_that_fail_to_write_stop_their_validators_and_lose_nothing() {
         let sound = deterministic::FaultConfig::default();
         let outage = schedule([(1, faults(failing)), (2, faults(sound)), (3, restart)]);
         run(seed, 4, |plan| plan.crash(outage));
+    }
+}
+
+#[test]
+fn a_latecomer_fetches_the_state_and_then_the_blocks_from_before() {
+    for seed in seeds() {
+        let cluster = Cluster::new(4);
+        let (late, transferred) = (validators(4).split_off(3), cluster.transferred.clone());
+        let late = Crash::DelayRound {
+            participants: late,
+            round: Round::new(Epoch::zero(), View::new(40)),
+        };
+        run_on(cluster, seed, |plan| plan.crash(late));
+        assert!(transferred.load(Ordering::Relaxed), "the blocks were executed from the beginning");
     }
 }
 

@@ -8,7 +8,7 @@ use commonware_glue::simulate::{
 };
 use std::{collections::BTreeSet, pin::Pin};
 
-/// Everything submitted is acknowledged, and all validators are as high as the first.
+/// Everything submitted is acknowledged, nothing waits, and all validators have all blocks.
 #[derive(Clone)]
 pub(super) struct AllAcknowledged;
 
@@ -30,6 +30,7 @@ impl ExitCondition<PublicKey, Validator> for AllAcknowledged {
         let done = |validator: &&Validator| {
             validator.acknowledged.lock().unwrap().len() == validator.submitted
                 && validator.ledger.status().waiting == 0
+                && validator.ledger.status().missing == 0
         };
         let reached = validators.len() == target_count && validators.iter().all(done);
         Box::pin(async move { Ok(reached) })

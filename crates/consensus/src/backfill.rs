@@ -1,0 +1,279 @@
+//! The blocks from before a state transfer, fetched downwards behind the running node.
+//!
+//! Each block names its parent, so the chain from a proven block down to the genesis proves itself;
+//! the votes that come with the blocks are checked, too. What holds is handed to the archives, which
+//! take it in between their own writes: they have one owner, the engine.
+
+use crate::{
+    archive::{Bodies, Certificates},
+    block::Block,
+    certificate,
+    engine::{Blocks, Runtime, Scheme},
+    service::Handovers,
+    sync,
+    transfer::{Peers, Question},
+};
+use aegle_ledger::{Anchor, Block as Content, CertifiedBlock, Genesis};
+use aegle_model::Hash;
+use commonware_codec::{DecodeExt as _, Encode as _};
+use commonware_consensus::{marshal::store, simplex::types::Finalization, types::Height};
+use commonware_cryptography::{Digestible as _, sha256::Digest};
+use commonware_runtime::Handle;
+use commonware_storage::archive::{self, Archive as _, Identifier};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+use tracing::info;
+
+/// How many blocks wait for the archives, and how many these take at once.
+const QUEUED: usize = 256;
+const AT_ONCE: usize = 64;
+/// How long until the block that a transfer started from is looked for again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The votes for a block, with its height and digest.
+type Votes = (Height, Digest, Finalization<Scheme, Digest>);
+
+/// An archive that takes what comes from before its first block in between.
+pub(crate) struct Filling<A, T> {
+    archive: A,
+    earlier: mpsc::Receiver<T>,
+}
+
+impl<A, T> Filling<A, T> {
+    fn new(archive: A) -> (Self, mpsc::Sender<T>) {
+        let (sender, earlier) = mpsc::channel(QUEUED);
+        (Self { archive, earlier }, sender)
+    }
+}
+
+impl<E: Runtime> FillingVotes<E> {
+    async fn fill(mut self) -> Result<Self, archive::Error> {
+        for _ in 0..AT_ONCE {
+            let Ok((height, digest, votes)) = self.earlier.try_recv() else { break };
+            self.archive = store::Certificates::put(self.archive, height, digest, &votes).await?;
+        }
+        Ok(self)
+    }
+}
+
+impl<E: Runtime> store::Certificates for FillingVotes<E> {
+    type BlockDigest = Digest;
+    type Commitment = Digest;
+    type Scheme = Scheme;
+    type Error = archive::Error;
+
+    async fn put(
+        mut self,
+        height: Height,
+        digest: Digest,
+        votes: &Finalization<Scheme, Digest>,
+    ) -> Result<Self, Self::Error> {
+        self.archive = store::Certificates::put(self.archive, height, digest, votes).await?;
+        Ok(self)
+    }
+
+    async fn sync(self) -> Result<Self, Self::Error> {
+        let mut filled = self.fill().await?;
+        filled.archive = store::Certificates::sync(filled.archive).await?;
+        Ok(filled)
+    }
+
+    async fn start_sync(self) -> Result<(Self, Handle<()>), Self::Error> {
+        let mut filled = self.fill().await?;
+        let (archive, done) = store::Certificates::start_sync(filled.archive).await?;
+        filled.archive = archive;
+        Ok((filled, done))
+    }
+
+    async fn get(
+        &self,
+        id: Identifier<'_, Digest>,
+    ) -> Result<Option<Finalization<Scheme, Digest>>, Self::Error> {
+        store::Certificates::get(&self.archive, id).await
+    }
+
+    async fn has(&self, height: Height) -> Result<bool, Self::Error> {
+        store::Certificates::has(&self.archive, height).await
+    }
+
+    async fn prune(mut self, min: Height) -> Result<Self, Self::Error> {
+        self.archive = store::Certificates::prune(self.archive, min).await?;
+        Ok(self)
+    }
+
+    fn last_index(&self) -> Option<Height> {
+        store::Certificates::last_index(&self.archive)
+    }
+
+    fn ranges_from(&self, from: Height) -> impl Iterator<Item = (Height, Height)> {
+        store::Certificates::ranges_from(&self.archive, from)
+    }
+}
+
+impl<E: Runtime> FillingBodies<E> {
+    async fn fill(mut self) -> Result<Self, archive::Error> {
+        for _ in 0..AT_ONCE {
+            let Ok(block) = self.earlier.try_recv() else { break };
+            self.archive = store::Blocks::put(self.archive, block.digest(), &block).await?;
+        }
+        Ok(self)
+    }
+}
+
+impl<E: Runtime> store::Blocks for FillingBodies<E> {
+    type Block = Arc<Block>;
+    type Error = archive::Error;
+
+    async fn put(mut self, digest: Digest, block: &Arc<Block>) -> Result<Self, Self::Error> {
+        self.archive = store::Blocks::put(self.archive, digest, block).await?;
+        Ok(self)
+    }
+
+    async fn sync(self) -> Result<Self, Self::Error> {
+        let mut filled = self.fill().await?;
+        filled.archive = store::Blocks::sync(filled.archive).await?;
+        Ok(filled)
+    }
+
+    async fn start_sync(self) -> Result<(Self, Handle<()>), Self::Error> {
+        let mut filled = self.fill().await?;
+        let (archive, done) = store::Blocks::start_sync(filled.archive).await?;
+        filled.archive = archive;
+        Ok((filled, done))
+    }
+
+    async fn get(&self, id: Identifier<'_, Digest>) -> Result<Option<Arc<Block>>, Self::Error> {
+        store::Blocks::get(&self.archive, id).await
+    }
+
+    async fn prune(mut self, min: Height) -> Result<Self, Self::Error> {
+        self.archive = store::Blocks::prune(self.archive, min).await?;
+        Ok(self)
+    }
+
+    fn missing_items(&self, start: Height, max: usize) -> Vec<Height> {
+        store::Blocks::missing_items(&self.archive, start, max)
+    }
+
+    fn next_gap(&self, value: Height) -> (Option<Height>, Option<Height>) {
+        store::Blocks::next_gap(&self.archive, value)
+    }
+
+    fn last_index(&self) -> Option<Height> {
+        store::Blocks::last_index(&self.archive)
+    }
+}
+
+/// The archive of votes, which takes earlier ones.
+pub(crate) type FillingVotes<E> = Filling<Certificates<E>, Votes>;
+/// The archive of blocks, which takes earlier ones.
+pub(crate) type FillingBodies<E> = Filling<Bodies<E>, Arc<Block>>;
+
+/// Where what comes from before goes.
+pub(crate) struct Filler {
+    /// The height of the first block that is here; none when none is.
+    first: Option<u64>,
+    votes: mpsc::Sender<Votes>,
+    bodies: mpsc::Sender<Arc<Block>>,
+}
+
+/// Opens both archives to what comes from before.
+pub(crate) fn open<E: Runtime>(
+    votes: Certificates<E>,
+    bodies: Bodies<E>,
+) -> (FillingVotes<E>, FillingBodies<E>, Filler) {
+    let first = bodies.ranges().next().map(|(first, _)| first);
+    let ((votes, votes_in), (bodies, bodies_in)) = (Filling::new(votes), Filling::new(bodies));
+    (votes, bodies, Filler { first, votes: votes_in, bodies: bodies_in })
+}
+
+/// What a back-fill works with.
+pub(crate) struct Backfill {
+    pub(crate) genesis: Genesis,
+    pub(crate) peers: Peers,
+    pub(crate) blocks: Blocks,
+    pub(crate) handovers: Handovers,
+    /// How many blocks are missing from the beginning.
+    pub(crate) missing: watch::Sender<u64>,
+}
+
+impl Backfill {
+    /// Fetches what is missing below the first block that is here, or below the one that a state transfer
+    /// begins with.
+    pub(crate) async fn run<E: Runtime>(self, context: E, filler: Filler, begun: Option<Anchor>) {
+        let beginning = begun.as_ref().map(|anchor| anchor.certified().height);
+        let Some(first) = filler.first.or(beginning).filter(|first| *first > 1) else { return };
+        self.missing.send_replace(first - 1);
+        let anchor = match begun {
+            Some(anchor) => anchor,
+            None => sync::any_tip(&self.peers, &self.genesis).await,
+        };
+        self.handovers.keep(&anchor.handovers);
+        let anchor = Arc::new(anchor);
+        let mut child = loop {
+            match self.blocks.get_block(Height::new(first)).await {
+                Some(block) => break block.inner().header().clone(),
+                None => context.sleep(PAUSE).await,
+            }
+        };
+        info!(missing = first - 1, "Fetches the blocks from before the state that was transferred");
+        while child.height > 1 {
+            let stretch = self.stretch(&anchor, (child.height, child.parent)).await;
+            for (block, votes) in stretch {
+                child = block.header().clone();
+                // The archives are gone when the engine stops; then there is nothing left to do.
+                if let Some(votes) = votes {
+                    let votes = (Height::new(child.height), block.digest(), votes);
+                    let Ok(()) = filler.votes.send(votes).await else { return };
+                }
+                let Ok(()) = filler.bodies.send(Arc::new(block)).await else { return };
+            }
+            self.missing.send_replace(child.height - 1);
+        }
+        info!("All blocks since the beginning are here");
+    }
+
+    /// Blocks below `height`, newest first, of which the first has the digest `parent`.
+    async fn stretch(
+        &self,
+        anchor: &Arc<Anchor>,
+        (height, parent): (u64, Hash),
+    ) -> Vec<(Block, Option<Finalization<Scheme, Digest>>)> {
+        let (genesis, anchor) = (self.genesis.clone(), anchor.clone());
+        let open = move |answer: &[u8]| checked(answer, (&genesis, &anchor), (height, parent));
+        self.peers.ask(Question::Before(height), None, open).await
+    }
+}
+
+/// The blocks of an answer; none when one of them does not belong there or votes do not hold.
+fn checked(
+    answer: &[u8],
+    (genesis, anchor): (&Genesis, &Anchor),
+    (mut height, mut parent): (u64, Hash),
+) -> Option<Vec<(Block, Option<Finalization<Scheme, Digest>>)>> {
+    let blocks: Vec<CertifiedBlock> = borsh::from_slice(answer).ok()?;
+    let mut checked = Vec::with_capacity(blocks.len());
+    for CertifiedBlock { block, certificate } in blocks {
+        let (header, digest) = (block.header.clone(), block.header.digest());
+        height = height.checked_sub(1).filter(|height| *height > 0)?;
+        if digest != parent || header.height != height {
+            return None;
+        }
+        let votes = match certificate {
+            Some(certificate) => {
+                let validators = anchor.validators_in(genesis, header.epoch);
+                certificate.verify(genesis.network(), &digest, &validators).ok()?;
+                Some(certificate::revert(&certificate, &digest, validators.len())?)
+            }
+            None => None,
+        };
+        checked.push((decode(&block)?, votes));
+        parent = header.parent;
+    }
+    (!checked.is_empty()).then_some(checked)
+}
+
+/// The engine's block; none when its body is not that of its header.
+fn decode(block: &Content) -> Option<Block> {
+    Block::decode(aegle_model::Canonical::to_bytes(block).encode()).ok()
+}
