@@ -12,7 +12,7 @@ pub(crate) use nodes::NodeArgs;
 
 use crate::process;
 use aegle_model::Canonical;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
 use load::Load;
 use nodes::Nodes;
@@ -47,12 +47,16 @@ pub(crate) struct Args {
     /// How many blocks a node misses before it comes back; 0 leaves killing and catching up out
     #[arg(long, default_value_t = 10_000)]
     missed: u64,
+    /// How many disclosures to commit before the same load is measured again; 0 leaves that out
+    #[arg(long, default_value_t = 0)]
+    history: u64,
 }
 
 /// What was measured; none where it was not, with the reason in `not_measured`.
 #[derive(Debug, Default, Serialize)]
 struct Figures {
     per_second: f64,
+    per_second_after_history: Option<f64>,
     cpu_ms_per_tx: f64,
     blocks_per_second: f64,
     submit_p50_ms: f64,
@@ -88,12 +92,19 @@ async fn measure(args: &Args) -> Result<Figures> {
     sustained(args, &load, &nodes, &mut figures).await?;
     steady(args, &load, &nodes, &mut figures).await?;
     receipts(&load, &nodes, &mut figures).await?;
+    match args.history {
+        0 => {
+            let why = "left out; --history says after how many transactions".to_owned();
+            figures.not_measured.insert("per_second_after_history", why);
+        }
+        history => figures.per_second_after_history = Some(grown(args, &load, &nodes, history).await?),
+    }
     let mut without = |what, why: &str| figures.not_measured.insert(what, why.to_owned());
-    without("state_sync_s", "a newcomer replays blocks; there is no state transfer yet");
     without("etcd_ratio", "no etcd is driven yet");
     if args.missed == 0 {
         without("recover_s", "left out by --missed 0");
         without("catchup_10k_s", "left out by --missed 0");
+        without("state_sync_s", "left out by --missed 0");
     } else {
         killed(args, &load, &mut nodes, &mut figures).await?;
     }
@@ -123,6 +134,20 @@ async fn sustained(
     tokio::time::sleep(Duration::from_secs(2)).await;
     figures.disk_bytes_per_tx = (nodes.disk_bytes()? - disk) / number;
     Ok(())
+}
+
+/// As many as go through when the ledger has grown by `history` transactions.
+async fn grown(args: &Args, load: &Load<'_>, nodes: &Nodes, history: u64) -> Result<f64> {
+    let mut left = history;
+    while left > 0 {
+        let some = left.min(args.disclosures);
+        load.flood(nodes, load.disclosures(nodes, some).await?).await?;
+        left -= some;
+    }
+    let disclosures = load.disclosures(nodes, args.disclosures).await?;
+    let started = Instant::now();
+    load.flood(nodes, disclosures).await?;
+    Ok(count(args.disclosures) / started.elapsed().as_secs_f64())
 }
 
 /// A thousand a second.
@@ -176,10 +201,30 @@ async fn killed(
         let few = load.disclosures(nodes, 500).await?;
         load.steadily(nodes, few, Duration::from_millis(10)).await?;
     }
+    figures.catchup_10k_s = comes_back(load, nodes).await?;
+    nodes.kill(VICTIM).await?;
+    nodes.forget(VICTIM);
+    nodes.wipe(VICTIM)?;
+    figures.state_sync_s = comes_back(load, nodes).await?;
+    let behind = "the node was still behind when the load ended";
+    for (what, seconds) in
+        [("catchup_10k_s", figures.catchup_10k_s), ("state_sync_s", figures.state_sync_s)]
+    {
+        if seconds.is_none() {
+            figures.not_measured.insert(what, behind.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// After how many seconds the victim, started under load, is as high as the others were then; none when
+/// the load ended first.
+async fn comes_back(load: &Load<'_>, nodes: &mut Nodes) -> Result<Option<f64>> {
     let load_on = load.disclosures(nodes, 20_000).await?;
+    let behind = nodes.height(0).await?;
     let started = Instant::now();
     nodes.restart(VICTIM).await?;
-    let behind = nodes.height(0).await?;
+    let nodes = &*nodes;
     let caught_up = async {
         while nodes.height(VICTIM).await.unwrap_or(0) < behind {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -187,15 +232,9 @@ async fn killed(
         started.elapsed().as_secs_f64()
     };
     tokio::select! {
-        seconds = caught_up => figures.catchup_10k_s = Some(seconds),
-        ended = load.steadily(nodes, load_on, Duration::from_millis(2)) => {
-            ended?;
-            let why = "the node was still behind when the load ended".to_owned();
-            figures.not_measured.insert("catchup_10k_s", why);
-        }
+        seconds = caught_up => Ok(Some(seconds)),
+        ended = load.steadily(nodes, load_on, Duration::from_millis(2)) => ended.map(|_| None),
     }
-    ensure!(nodes.height(VICTIM).await? > 0, "the node that came back does not answer");
-    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

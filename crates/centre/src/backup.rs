@@ -21,6 +21,10 @@ impl Centre {
         if from != self.id() {
             return Err(Error::Forbidden { who: "this centre's own operator" });
         }
+        // A backup begins with the first block or is none.
+        if self.parts().ledger.status().missing > 0 {
+            return Err(Error::Unavailable { part: "ledger" });
+        }
         let (height, bytes): (u64, u64) =
             borsh::from_slice(request).map_err(|error| Error::invalid("request", error))?;
         let bytes = usize::try_from(bytes).unwrap_or(BYTES_MAX).min(BYTES_MAX);

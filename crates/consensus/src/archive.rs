@@ -66,7 +66,7 @@ pub(crate) async fn open<E: engine::Runtime>(
         partition_prefix: prefix.to_owned(),
         mailbox_size: engine::MAILBOX,
         view_retention: engine::VIEWS_KEPT,
-        prunable_items_per_section: NZU64!(256),
+        prunable_items_per_section: NZU64!(8),
         page_cache: page_cache.clone(),
         replay_buffer: BUFFER,
         key_write_buffer: BUFFER,

@@ -277,3 +277,94 @@ fn checked(
 fn decode(block: &Content) -> Option<Block> {
     Block::decode(aegle_model::Canonical::to_bytes(block).encode()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{block::Seal, fixture};
+    use aegle_ledger::{Certificate, Header, genesis_header};
+    use aegle_model::{Bits, SigningKey};
+
+    /// Blocks 1 to `count` of an empty chain, each with votes of three of four, oldest first.
+    fn chain(genesis: &Genesis, keys: &[SigningKey], count: u64) -> Vec<CertifiedBlock> {
+        let mut parent = genesis_header(genesis);
+        let next = |_| {
+            let engine = Seal::genesis().to_bytes();
+            let header = Header {
+                height: parent.height + 1,
+                parent: parent.digest(),
+                engine: Content::engine_hash(&engine),
+                ..parent.clone()
+            };
+            parent = header.clone();
+            let certificate = Some(votes(genesis, keys, &header));
+            CertifiedBlock { block: Content { header, entries: Vec::new(), engine }, certificate }
+        };
+        (0..count).map(next).collect()
+    }
+
+    /// Votes of the first three for a header.
+    fn votes(genesis: &Genesis, keys: &[SigningKey], header: &Header) -> Certificate {
+        let mut certificate = Certificate {
+            epoch: 0,
+            view: header.height,
+            parent_view: header.height - 1,
+            signers: Bits::from_iter([0, 1, 2]),
+            signatures: Vec::new(),
+        };
+        let vote = certificate.vote(genesis.network(), &header.digest());
+        certificate.signatures = keys[..3].iter().map(|key| key.sign(&vote)).collect();
+        certificate
+    }
+
+    /// How many blocks are taken of an answer to who has block 5, after `alter`.
+    fn taken(alter: impl FnOnce(&mut Vec<CertifiedBlock>)) -> Option<usize> {
+        let keys = fixture::keys(4);
+        let genesis = fixture::genesis(&keys);
+        let mut blocks = chain(&genesis, &keys, 5);
+        let tip = blocks.pop().unwrap();
+        let anchor = Anchor {
+            handovers: Vec::new(),
+            header: tip.block.header.clone(),
+            links: Vec::new(),
+            certificate: tip.certificate.unwrap(),
+        };
+        anchor.verify(&genesis).unwrap();
+        blocks.reverse();
+        alter(&mut blocks);
+        let answer = borsh::to_vec(&blocks).unwrap();
+        let child = (tip.block.header.height, tip.block.header.parent);
+        checked(&answer, (&genesis, &anchor), child).map(|checked| checked.len())
+    }
+
+    #[test]
+    fn a_chain_down_to_the_genesis_proves_itself() {
+        assert_eq!(taken(|_| {}), Some(4));
+        assert_eq!(taken(|blocks| blocks.truncate(2)), Some(2));
+        assert_eq!(taken(|blocks| blocks[1].certificate = None), Some(4), "later votes cover it");
+    }
+
+    #[test]
+    fn what_does_not_belong_there_is_not_taken() {
+        assert_eq!(taken(Vec::clear), None);
+        assert_eq!(taken(|blocks| drop(blocks.remove(0))), None, "one is left out");
+        assert_eq!(taken(|blocks| blocks.swap(1, 2)), None, "another order");
+        assert_eq!(taken(|blocks| blocks[2].block.header.time.0 += 1), None, "another header");
+        assert_eq!(taken(|blocks| blocks[2].block.engine[0] ^= 1), None, "another body");
+        let foreign = |blocks: &mut Vec<CertifiedBlock>| {
+            blocks[1].certificate = blocks[2].certificate.clone();
+        };
+        assert_eq!(taken(foreign), None, "votes for another block");
+        let few = |blocks: &mut Vec<CertifiedBlock>| {
+            let votes = blocks[0].certificate.as_mut().unwrap();
+            votes.signers = Bits::from_iter([0, 1]);
+            votes.signatures.pop();
+        };
+        assert_eq!(taken(few), None, "too few votes");
+        let beyond = |blocks: &mut Vec<CertifiedBlock>| {
+            let last = blocks.last().unwrap().clone();
+            blocks.push(last);
+        };
+        assert_eq!(taken(beyond), None, "below the first block there is none");
+    }
+}

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 /// How many of the last blocks are kept in memory.
-const BLOCKS: usize = 16;
+const BLOCKS: usize = 8;
 /// How many callers may wait for a receipt at the same time.
 const WAITERS: usize = 100_000;
 
@@ -168,8 +168,8 @@ mod tests {
         let block = |height| ledger::Block { header: header(height), ..genesis.block().clone() };
         let blocks = (1..=100).map(|height| Block::new(block(height), Seal::genesis()));
         blocks.for_each(|block| chain.expect(Arc::new(block)));
-        assert_eq!(chain.block(84), None);
-        assert!(chain.block(85).is_some());
+        assert_eq!(chain.block(92), None);
+        assert!(chain.block(93).is_some());
     }
 
     #[test]

@@ -74,8 +74,9 @@ pub(crate) const BUFFER: NonZeroUsize = NZUsize!(64 * 1024);
 /// The cache of file pages: 8 MiB. The page size is part of the format on disk.
 pub(crate) const PAGE_BYTES: NonZeroU16 = paged::page_size(4096);
 pub(crate) const PAGES: NonZeroUsize = NZUsize!(2048);
-/// How many views behind the last finalised one are kept for nodes that lag.
-pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(256);
+/// How many views behind the last finalised one are kept for nodes that lag a little; for others there
+/// is the archive. Each keeps its block on disk once more.
+pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(32);
 
 /// Where the journal of this node's votes in an epoch is.
 pub(crate) fn journal(prefix: &str, epoch: u64) -> String {
@@ -196,7 +197,8 @@ where
     let Network { channels, blocker, peers, mut hooks } = network;
     let channels: [_; CHANNELS.len()] =
         channels.try_into().ok().expect("one pair for each channel");
-    let [votes, certificates, resolver, blocks_asked, blocks_proposed, transactions, past] = channels;
+    let [votes, certificates, resolver, blocks_asked, blocks_proposed, transactions, past] =
+        channels;
     let genesis = Block::genesis(&identity.genesis);
     let page_cache = CacheRef::new(PAGE_BYTES, PAGES);
     let pool = Arc::new(Pool::new(Limits::default()));
@@ -204,13 +206,14 @@ where
 
     let asked = backfill_config(&identity, &timing, blocker.clone(), peers.clone());
     let backfill = backfill::init(context.child("backfill"), asked, blocks_asked);
-    let (broadcast, buffer) =
-        buffered::Engine::new(context.child("broadcast"), broadcast_config(&identity, peers.clone()));
+    let (broadcast, buffer) = buffered::Engine::new(
+        context.child("broadcast"),
+        broadcast_config(&identity, peers.clone()),
+    );
     broadcast.start(blocks_proposed);
 
     let me = identity.key.public_key();
-    let (peers, questions) =
-        transfer::start(&context, past, (me, blocker.clone(), peers), &timing);
+    let (peers, questions) = transfer::start(&context, past, (me, blocker.clone(), peers), &timing);
     let schemes = Schemes::default();
     let epochs = FixedEpocher::new(identity.genesis.epochs.0);
     let plan = SyncPlan::init(context.child("plan"), prefix).await;
@@ -330,7 +333,8 @@ fn broadcast_config<P: Provider<PublicKey = PublicKey>>(
     buffered::Config {
         public_key: identity.key.public_key(),
         mailbox_size: MAILBOX,
-        deque_size: 16,
+        // Leaders take turns: these are the last proposals of four times as many views.
+        deque_size: 4,
         priority: true,
         codec_config: (),
         peer_provider: peers,

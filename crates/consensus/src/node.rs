@@ -126,6 +126,15 @@ pub enum StartError {
     /// The engine's thread could not be made.
     #[error("could not start the engine's thread")]
     Thread(#[source] io::Error),
+    /// The folder does not hold the beginning of the chain.
+    #[error(
+        "the blocks before height {first} are not all in the folder yet; start the node and wait until \
+         `aegle ledger status` says that none is missing"
+    )]
+    Incomplete {
+        /// The first block that is there.
+        first: u64,
+    },
     /// The engine failed before it was up.
     #[error("the engine failed to start: {0}")]
     Engine(String),

@@ -44,12 +44,15 @@ pub fn stored_blocks(
         runtime::Runner::new(settings).start(|context| async move {
             let (context, pages) = (context.child("stored"), CacheRef::new(PAGE_BYTES, PAGES));
             let files = archive::files(&context, PREFIX, &pages).await;
-            blocks(&files, from, bytes).await
+            match files.1.ranges().next() {
+                Some((first, _)) if first > 1 => Err(StartError::Incomplete { first }),
+                _ => Ok(blocks(&files, from, bytes).await),
+            }
         })
     };
     let read = || {
         let read = catch_unwind(AssertUnwindSafe(read));
-        read.map_err(|panic| StartError::Engine(node::message(&*panic)))
+        read.unwrap_or_else(|panic| Err(StartError::Engine(node::message(&*panic))))
     };
     thread::scope(|scope| {
         let builder = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, read);

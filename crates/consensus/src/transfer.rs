@@ -13,7 +13,9 @@ use crate::{
 use aegle_ledger::{Anchor, CertifiedBlock};
 use aegle_model::Canonical as _;
 use bytes::Bytes;
-use commonware_codec::{Buf, Encode as _, EncodeSize, Error, MaxEncodeSize, Read, ReadExt as _, Write};
+use commonware_codec::{
+    Buf, Encode as _, EncodeSize, Error, MaxEncodeSize, Read, ReadExt as _, Write,
+};
 use commonware_cryptography::{ed25519::PublicKey, sha256};
 use commonware_glue::stateful::db::Shared;
 use commonware_p2p::{Blocker, Provider, Receiver, Sender};
@@ -389,7 +391,9 @@ async fn piece<E: Runtime>(
         let (piece, _) = database.serve(request).await.ok()?;
         let bytes = piece.encode();
         match &mut request {
-            Request::Operations { max_ops, .. } if bytes.len() > PIECE_BYTES && max_ops.get() > 1 => {
+            Request::Operations { max_ops, .. }
+                if bytes.len() > PIECE_BYTES && max_ops.get() > 1 =>
+            {
                 *max_ops = NonZeroU64::new(max_ops.get() / 2)?;
             }
             _ => return (bytes.len() <= ANSWER_BYTES_MAX).then_some(bytes),
@@ -402,7 +406,9 @@ async fn before(requests: &Requests, height: u64) -> Option<Bytes> {
     let (mut blocks, mut bytes) = (Vec::new(), 0);
     for height in (1..height).rev() {
         let ask = |reply| service::Request::Certified(height, reply);
-        let Some(block) = service::ask::<Option<CertifiedBlock>>(requests, ask).await? else { break };
+        let Some(block) = service::ask::<Option<CertifiedBlock>>(requests, ask).await? else {
+            break;
+        };
         bytes += borsh::object_length(&block).expect("measuring cannot fail");
         blocks.push(block);
         if bytes >= PIECE_BYTES {
@@ -411,4 +417,43 @@ async fn before(requests: &Requests, height: u64) -> Option<Bytes> {
     }
     let answer = borsh::to_vec(&blocks).expect("writing to memory cannot fail");
     (!blocks.is_empty()).then(|| answer.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commonware_codec::{Decode as _, DecodeExt as _};
+    use commonware_storage::merkle::Location;
+
+    #[test]
+    fn questions_survive_their_encoding_and_fit_the_largest() {
+        let (size, start) = (Location::new(1 << 40), Location::new(7));
+        let questions = [
+            Question::Tip(u32::MAX),
+            Question::State(Request::Operations { size, start, max_ops: OPERATIONS_MAX }),
+            Question::State(Request::Boundary { size, start }),
+            Question::Before(u64::MAX),
+        ];
+        for question in questions {
+            let bytes = question.encode();
+            assert!(bytes.len() <= Question::MAX_ENCODE_SIZE);
+            assert_eq!(Question::decode(bytes).unwrap(), question);
+        }
+        assert!(Question::decode_cfg([3_u8].as_slice(), &()).is_err());
+    }
+
+    #[test]
+    fn a_judge_that_nobody_waits_for_is_forgotten() {
+        let waiting = Waiting::default();
+        let judge = || {
+            let (opened, receiver) = mpsc::channel::<()>(1);
+            (Box::new(Opening { open: |_: &[u8]| Some(()), opened }), receiver)
+        };
+        let (gone, receiver) = judge();
+        waiting.add(gone);
+        drop(receiver);
+        let (there, _receiver) = judge();
+        waiting.add(there);
+        assert_eq!(waiting.lock().judges.len(), 1);
+    }
 }

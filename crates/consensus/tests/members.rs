@@ -81,10 +81,12 @@ async fn a_centre_joins_another_takes_new_keys_and_a_third_leaves() {
     };
     // The founders learn the address from the ledger.
     let admit = Amendment::Admit(Member { centre, address: config.listen.to_string() });
+    agree(&network, &founders[..3], admit).await;
     network.start_node(4);
     assert!(!network.ledger(4).status().votes);
-    agree(&network, &founders[..3], admit).await;
     until(|| network.ledger(4).status().votes).await;
+    let first = network.ledger(4).block(1).await.unwrap();
+    assert_eq!(first, network.ledger(0).block(1).await.unwrap(), "it has all blocks by then");
     let joined = id;
     let receipt = network.finalise(4, sign(&network, id, 4, enrol(1))).await;
     assert_eq!(receipt.anchor.handovers.len(), 1);

@@ -152,6 +152,11 @@ impl Nodes {
         self.running[index] = None;
     }
 
+    /// Takes the ledger of one that does not run; its key and the mark that it has voted stay.
+    pub(super) fn wipe(&self, index: usize) -> Result<()> {
+        Ok(std::fs::remove_dir_all(self.dir(index).join("ledger"))?)
+    }
+
     pub(super) fn is_up(&self, index: usize) -> bool {
         self.running[index].is_some()
     }

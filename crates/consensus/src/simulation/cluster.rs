@@ -110,7 +110,8 @@ impl EngineDefinition for Cluster {
     }
 
     async fn init(&self, init: InitContext<'_, ed25519::PublicKey>) -> (Handle<()>, Validator) {
-        let InitContext { context, index, public_key, oracle, channels, monitor, delayed, .. } = init;
+        let InitContext { context, index, public_key, oracle, channels, monitor, delayed, .. } =
+            init;
         let identity = node::identity(&self.genesis, &self.keys[index]);
         let identity = Identity { joins: delayed, ..identity };
         let network = Network {
