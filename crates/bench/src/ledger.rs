@@ -203,7 +203,7 @@ async fn killed(
     }
     figures.catchup_10k_s = comes_back(load, nodes).await?;
     nodes.kill(VICTIM).await?;
-    nodes.forget(VICTIM);
+    nodes.forget(VICTIM).await;
     nodes.wipe(VICTIM)?;
     figures.state_sync_s = comes_back(load, nodes).await?;
     let behind = "the node was still behind when the load ended";

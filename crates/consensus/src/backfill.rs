@@ -313,7 +313,7 @@ mod tests {
             signatures: Vec::new(),
         };
         let vote = certificate.vote(genesis.network(), &header.digest());
-        certificate.signatures = keys[..3].iter().map(|key| key.sign(&vote)).collect();
+        certificate.signatures = keys[..3].iter().map(|key| key.sign_raw(&vote)).collect();
         certificate
     }
 

@@ -76,6 +76,9 @@ pub enum SubmitError {
     /// It is final already; its receipt can be fetched.
     #[error("the transaction is final already")]
     Final(TxId),
+    /// Its author is no member, or the ledger knows another key of it.
+    #[error("the author is not a member with this key; submit again when the ledger says that it is")]
+    Stranger,
     /// Its author has too many waiting; submit again when some are final.
     #[error("the author has too many waiting transactions; submit again later")]
     Quota,
@@ -188,6 +191,7 @@ impl Ledger {
             Refused::Waiting => SubmitError::Waiting(id),
             Refused::Final => SubmitError::Final(id),
             Refused::Expired => SubmitError::Expired { expires, height: self.0.pool.height() },
+            Refused::Stranger => SubmitError::Stranger,
             Refused::Quota => SubmitError::Quota,
             Refused::Full => SubmitError::Full,
         }

@@ -9,6 +9,7 @@ use crate::{
     chain::Chain,
     engine::{self, Blocks, Identity, Runtime, Scheme},
     members::Members,
+    pool::Pool,
     schemes::Schemes,
     service::{Request, Requests},
     timing::Timing,
@@ -97,6 +98,7 @@ pub(crate) struct Orchestrator<B, A> {
     /// The last finalisation that an earlier run left: the journal of votes may end before it, and is
     /// not there at all when the blocks were restored.
     pub(crate) last: Option<Finalization<Scheme, sha256::Digest>>,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) chain: Arc<Chain>,
     pub(crate) requests: Requests,
     pub(crate) blocker: B,
@@ -241,7 +243,9 @@ where
         // Whoever votes keeps all of history, for those who ask.
         let whole = *self.missing.borrow() == 0;
         let votes = member && whole && (self.hooks.may_vote)(membership.epoch);
-        let centres = membership.members.iter().map(|record| record.centre.clone()).collect();
+        let centres: Vec<_> =
+            membership.members.iter().map(|record| record.centre.clone()).collect();
+        self.pool.set_members(&centres);
         let (epoch, validators) = (membership.epoch, validators.clone());
         let members = Arc::new(Members { epoch, centres, validators });
         self.role.send_replace(Role { members: members.clone(), votes });

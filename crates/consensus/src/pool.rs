@@ -2,12 +2,13 @@
 //!
 //! Authors take turns; of each author, first come, first served. Bounded in count and bytes, in all and
 //! per author: a transaction of one author waits for at most as many of another as it has before it of
-//! its own, whatever the other floods the pool with. Nothing enters twice, nothing enters unchecked, nothing stays past its expiry. A transaction leaves only when it is final or can
+//! its own, whatever the other floods the pool with. Only members submit, with the key that the ledger
+//! knows: whoever invents authors, or writes in another's name, gets no turn and takes no one's place. Nothing enters twice, nothing enters unchecked, nothing stays past its expiry. A transaction leaves only when it is final or can
 //! never be: what a proposal took along comes back by itself when that proposal comes to nothing.
 //! Absent on purpose: disk (whoever submits keeps the transaction until its receipt) and clock.
 
-use aegle_ledger::{Transaction, TxId};
-use aegle_model::{Canonical as _, CentreId, Hash};
+use aegle_ledger::{Centre, Transaction, TxId};
+use aegle_model::{Canonical as _, CentreId, Hash, PublicKey};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard},
@@ -58,6 +59,8 @@ pub(crate) enum Refused {
     Final,
     /// It may not enter any later block.
     Expired,
+    /// Its author is no member, or has another key.
+    Stranger,
     /// Its author has too many in the pool.
     Quota,
     /// The pool is full.
@@ -93,6 +96,7 @@ struct Inner {
     waiting: BTreeMap<u64, Waiting>,
     arrivals: u64,
     numbers: HashMap<TxId, u64>,
+    members: HashMap<CentreId, PublicKey>,
     authors: HashMap<CentreId, Share>,
     bytes: usize,
     height: u64,
@@ -112,9 +116,16 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, members: &[Centre]) -> Self {
         let (arrived, telling) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { limits, inner: Mutex::default(), arrived, telling }
+        let pool = Self { limits, inner: Mutex::default(), arrived, telling };
+        pool.set_members(members);
+        pool
+    }
+
+    /// Says who may submit from now on.
+    pub(crate) fn set_members(&self, members: &[Centre]) {
+        self.lock().members = members.iter().map(|centre| (centre.id, centre.key)).collect();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -290,6 +301,9 @@ impl Inner {
             () if self.numbers.contains_key(id) => Err(Refused::Waiting),
             () if self.finished.contains(id) => Err(Refused::Final),
             () if transaction.expires() <= self.height => Err(Refused::Expired),
+            () if self.members.get(&transaction.author()) != Some(&transaction.key()) => {
+                Err(Refused::Stranger)
+            }
             () if of_author.count >= limits.per_author => Err(Refused::Quota),
             () if of_author.bytes + bytes > limits.per_author_bytes => Err(Refused::Quota),
             () if self.waiting.len() >= limits.count => Err(Refused::Full),
@@ -367,6 +381,7 @@ impl Remembered {
 mod tests {
     use super::*;
     use crate::fixture;
+    use aegle_ledger::Draft;
     use aegle_model::SigningKey;
 
     const LIMITS: Limits = Limits {
@@ -385,7 +400,13 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            Self { keys: fixture::keys(2), pool: Pool::new(LIMITS) }
+            Self::with(LIMITS)
+        }
+
+        fn with(limits: Limits) -> Self {
+            let keys = fixture::keys(2);
+            let pool = Pool::new(limits, &fixture::genesis(&keys).centres);
+            Self { keys, pool }
         }
 
         fn transaction(&self, author: usize, number: u64, expires: u64) -> Transaction {
@@ -427,11 +448,28 @@ mod tests {
     }
 
     #[test]
+    fn whoever_invents_authors_or_writes_in_anothers_name_takes_no_place() {
+        let fixture = Fixture::new();
+        let (genesis, stranger) = (fixture::genesis(&fixture.keys), SigningKey::from_seed(&[9; 32]));
+        let invented = fixture::enrol(&genesis, &stranger, 0, 9);
+        assert_eq!(fixture.insert(&invented), Err(Refused::Stranger));
+        let honest = fixture.transaction(0, 0, 9);
+        let author = (honest.author(), stranger.public());
+        let body = honest.body().clone();
+        let forged = Draft::new(genesis.network(), author, 9, 0, body).sign(&stranger);
+        forged.check(genesis.network()).expect("the signature is that of the key it names");
+        assert_eq!(fixture.insert(&forged), Err(Refused::Stranger));
+        fixture.insert(&honest).unwrap();
+        fixture.pool.set_members(&[]);
+        assert_eq!(fixture.insert(&fixture.transaction(0, 1, 9)), Err(Refused::Stranger));
+    }
+
+    #[test]
     fn an_author_fills_no_more_than_a_share_of_the_bytes() {
         let fixture = Fixture::new();
         let first = fixture.transaction(0, 0, 9);
         let per_author_bytes = first.to_bytes().len() + 1;
-        let pool = Pool::new(Limits { per_author_bytes, ..LIMITS });
+        let Fixture { pool, .. } = Fixture::with(Limits { per_author_bytes, ..LIMITS });
         let insert = |transaction: &Transaction| {
             pool.insert(transaction.id(), transaction.clone(), Origin::Here)
         };
@@ -447,7 +485,7 @@ mod tests {
         let fixture = Fixture::new();
         let one = fixture.transaction(0, 0, 9);
         let bytes = one.to_bytes().len();
-        let pool = Pool::new(Limits { block_bytes: bytes + 1, ..LIMITS });
+        let Fixture { pool, .. } = Fixture::with(Limits { block_bytes: bytes + 1, ..LIMITS });
         for transaction in [one, fixture.transaction(0, 1, 9)] {
             pool.insert(transaction.id(), transaction, Origin::Here).unwrap();
         }

@@ -422,7 +422,7 @@ async fn before(requests: &Requests, height: u64) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use commonware_codec::{Decode as _, DecodeExt as _};
+    use commonware_codec::DecodeExt as _;
     use commonware_storage::merkle::Location;
 
     #[test]
@@ -439,7 +439,7 @@ mod tests {
             assert!(bytes.len() <= Question::MAX_ENCODE_SIZE);
             assert_eq!(Question::decode(bytes).unwrap(), question);
         }
-        assert!(Question::decode_cfg([3_u8].as_slice(), &()).is_err());
+        assert!(Question::decode(Bytes::from_static(&[3])).is_err());
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl<'a> Load<'a> {
             alive.kill(victim).await.map(|()| killed)
         };
         let (finished, killed) = tokio::try_join!(flood, kill)?;
-        nodes.forget(victim);
+        nodes.forget(victim).await;
         Ok(recovered(&finished, killed))
     }
 }

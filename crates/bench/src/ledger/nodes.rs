@@ -147,9 +147,11 @@ impl Nodes {
         Ok(())
     }
 
-    /// Puts away one that was killed.
-    pub(super) fn forget(&mut self, index: usize) {
-        self.running[index] = None;
+    /// Puts away one that was killed, when it has let go of its address and its folder.
+    pub(super) async fn forget(&mut self, index: usize) {
+        if let Some((mut child, _)) = self.running[index].take() {
+            child.wait().await.ok();
+        }
     }
 
     /// Takes the ledger of one that does not run; its key and the mark that it has voted stay.
@@ -205,8 +207,12 @@ impl Nodes {
     }
 }
 
+/// Addresses that no other program on this machine connects from: a node that was killed must find its
+/// own free again.
 fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let host = Ipv4Addr::new(127, high.max(1), low, 1);
     let listeners: std::io::Result<Vec<_>> =
-        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+        (0..count).map(|_| TcpListener::bind((host, 0))).collect();
     Ok(listeners?.iter().map(TcpListener::local_addr).collect::<std::io::Result<_>>()?)
 }

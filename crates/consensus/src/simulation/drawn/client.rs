@@ -142,7 +142,12 @@ async fn attempt(
     let Some(ledger) = desk.lock().unwrap().clone() else { return Ok(None) };
     match ledger.submit(transaction.clone()).await {
         Ok(_) | Err(SubmitError::Waiting(_) | SubmitError::Final(_)) => {}
-        Err(SubmitError::Stopped(_) | SubmitError::Quota | SubmitError::Full) => return Ok(None),
+        Err(
+            SubmitError::Stopped(_)
+            | SubmitError::Stranger
+            | SubmitError::Quota
+            | SubmitError::Full,
+        ) => return Ok(None),
         Err(error) => return Err(refused(transaction.id(), &error)),
     }
     let receipt = select! {
