@@ -2,7 +2,7 @@
 
 use crate::ground::{Ground, Sites};
 use crate::wire::{Quality, Wire};
-use aegle_ledger::{Block, Body, read_segment, rule_id};
+use aegle_ledger::{Block, Body, Outcome, read_segment, rule_id};
 use aegle_node::Client;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -150,6 +150,17 @@ pub(crate) fn rules(blocks: &[Block]) -> Vec<String> {
     let entries = blocks.iter().flat_map(|block| &block.entries);
     let granted = entries.filter(|(entry, _)| matches!(entry.body(), Body::Grant(_)));
     granted.map(|(entry, _)| rule_id(&entry.change_id().unwrap()).to_string()).collect()
+}
+
+/// The ids of all requests for a record that these blocks decided, in order.
+pub(crate) fn requests(blocks: &[Block]) -> Vec<String> {
+    let entries = blocks.iter().flat_map(|block| &block.entries);
+    let decided = entries.filter(|(_, outcome)| matches!(outcome, Outcome::Decided(_)));
+    let requests = decided.filter_map(|(entry, _)| match entry.body() {
+        Body::Disclose(disclose) => Some(disclose.request.to_string()),
+        _ => None,
+    });
+    requests.collect()
 }
 
 impl Node {
