@@ -97,7 +97,9 @@ async fn measure(args: &Args) -> Result<Figures> {
             let why = "left out; --history says after how many transactions".to_owned();
             figures.not_measured.insert("per_second_after_history", why);
         }
-        history => figures.per_second_after_history = Some(grown(args, &load, &nodes, history).await?),
+        history => {
+            figures.per_second_after_history = Some(grown(args, &load, &nodes, history).await?)
+        }
     }
     let mut without = |what, why: &str| figures.not_measured.insert(what, why.to_owned());
     without("etcd_ratio", "no etcd is driven yet");

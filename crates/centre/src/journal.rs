@@ -5,6 +5,7 @@
 //! takes them in this order only, so that an entry that is cut out or altered shows there; here it
 //! shows when the journal is opened. What is sealed in an entry opens under the patient's record key.
 
+use crate::Outbox;
 use aegle_ledger::{Body, Late, Transaction};
 use aegle_model::{Canonical, CentreId, Hash};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -96,6 +97,22 @@ impl Journal {
         } else {
             Err(JournalError::Broken { number })
         }
+    }
+
+    /// How many entries the ledger does not have, and when the first of them was written.
+    pub(crate) fn untold(&self) -> Result<Outbox, JournalError> {
+        let connection = self.connection();
+        let sql = "SELECT count(*) FROM entry WHERE told = 0";
+        let count = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let sql = "SELECT body FROM entry WHERE told = 0 ORDER BY id LIMIT 1";
+        let mut select = connection.prepare_cached(sql)?;
+        let first: Option<Vec<u8>> = select.query_row([], |row| row.get(0)).optional()?;
+        let first = first.and_then(|bytes| Transaction::from_bytes(&bytes).ok());
+        let since = first.and_then(|first| match first.body() {
+            Body::Late(late) => Some(late.at),
+            _ => None,
+        });
+        Ok(Outbox { count, since })
     }
 
     /// Appends an entry; it is on disk when this returns.

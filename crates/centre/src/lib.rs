@@ -25,7 +25,9 @@ mod late;
 mod lineage;
 mod link;
 mod log;
+mod names;
 mod nobody;
+mod outbox;
 mod peers;
 mod proof;
 mod read;
@@ -35,7 +37,7 @@ mod store;
 mod submit;
 mod tls;
 
-pub use attendance::Attendance;
+pub use attendance::{Attendance, Rounds};
 pub use backup::blocks_request;
 pub use book::At;
 pub use caller::Caller;
@@ -49,6 +51,8 @@ pub use journal::{Journal, JournalError};
 pub use late::Emergency;
 pub use link::{Offer, OfferMessage};
 pub use log::{LogPage, LogView, Seen};
+pub use names::{Mentions, Names};
+pub use outbox::Outbox;
 pub use peers::{PeerAddress, PeerError, Peers};
 pub use read::{Answer, AnswerPart, Ask, Whose};
 pub use rules::{GrantedRule, PreviewCell, PreviewPart, RuleDraft, Standing};
@@ -72,6 +76,7 @@ struct Inner {
     parts: Parts,
     known: catalogue::Known,
     anchors: proof::Anchors,
+    asked: attendance::Asked,
     under_way: change::UnderWay,
     /// Held while a patient is tied to this centre: one at a time.
     admitting: tokio::sync::Mutex<()>,
@@ -110,6 +115,7 @@ impl Centre {
             parts,
             known: catalogue::Known::default(),
             anchors: proof::Anchors::default(),
+            asked: attendance::Asked::default(),
             under_way: change::UnderWay::default(),
             admitting: tokio::sync::Mutex::default(),
             journaling: tokio::sync::Mutex::default(),

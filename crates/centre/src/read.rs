@@ -35,7 +35,7 @@ pub struct Ask {
 }
 
 /// Whose record is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Whose {
     /// The caller's own.
     Own,

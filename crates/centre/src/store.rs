@@ -1,6 +1,8 @@
 //! What a centre remembers beside ledger, lake and users: enrolments under way, link offers, parts it has handed out,
 //! transactions that must reach the ledger.
 
+use crate::Outbox;
+use crate::submit::now;
 use aegle_ledger::TxId;
 use aegle_model::{CentreId, PatientId, RequestId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -46,8 +48,8 @@ struct Outgoing {
 
 /// What goes out.
 enum What {
-    /// Any transaction.
-    Transaction(TxId),
+    /// Any transaction, and when it is kept.
+    Transaction(TxId, Timestamp),
     /// A change of a patient's rules, and when it is kept.
     Change(ChangeKey, Timestamp),
 }
@@ -85,7 +87,7 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID, STRICT;
     CREATE INDEX IF NOT EXISTS handed_out_at ON handed_out (at);
     CREATE TABLE IF NOT EXISTS outbox (
-        id BLOB PRIMARY KEY, body BLOB NOT NULL
+        id BLOB PRIMARY KEY, body BLOB NOT NULL, at INTEGER NOT NULL
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE IF NOT EXISTS change (
         number INTEGER PRIMARY KEY, patient BLOB NOT NULL, nonce INTEGER NOT NULL,
@@ -110,6 +112,7 @@ impl Store {
             Ok(connection)
         };
         let (durable, relaxed) = (connect("FULL")?, connect("NORMAL")?);
+        date_outbox(&durable)?;
         let connections = Arc::new(Mutex::new(Connections { durable, relaxed }));
         let (outgoing, waiting) = mpsc::channel();
         let shared = Arc::clone(&connections);
@@ -204,7 +207,7 @@ impl Store {
     /// Keeps a signed transaction until it is final. Waits until it is on disk, with whatever else
     /// waits: one flush is for all.
     pub(crate) async fn put_outbox(&self, id: TxId, bytes: Vec<u8>) -> Result<(), StoreError> {
-        self.put(What::Transaction(id), bytes).await
+        self.put(What::Transaction(id, now()), bytes).await
     }
 
     /// Keeps a change of rules, in the order of changes, unless one of this name is kept already.
@@ -236,9 +239,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut connections = self.connections();
         let transaction = connections.durable.transaction()?;
+        // It waits as long as the one before it.
+        let insert = "INSERT OR IGNORE INTO outbox SELECT ?1, ?2, at FROM outbox WHERE id = ?3";
+        transaction.execute(insert, params![new.as_bytes(), bytes, old.as_bytes()])?;
         transaction.execute("DELETE FROM outbox WHERE id = ?1", [old.as_bytes()])?;
-        let insert = "INSERT OR IGNORE INTO outbox VALUES (?1, ?2)";
-        transaction.execute(insert, params![new.as_bytes(), bytes])?;
         Ok(transaction.commit()?)
     }
 
@@ -258,6 +262,20 @@ impl Store {
         let mut select = connection.prepare_cached("SELECT body FROM outbox")?;
         let rows = select.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How much of the outbox and of the changes of rules waits for the ledger, and since when.
+    pub(crate) fn waiting_for_ledger(&self) -> Result<Outbox, StoreError> {
+        let sql = "SELECT count(*), min(at) FROM (
+            SELECT at FROM outbox UNION ALL SELECT at FROM change WHERE refused IS NULL)";
+        let connections = self.connections();
+        let mut select = connections.durable.prepare_cached(sql)?;
+        let found = select.query_row([], |row| {
+            let since: Option<i64> = row.get(1)?;
+            let since = since.map(|at| Timestamp(u64::try_from(at).unwrap_or(0)));
+            Ok(Outbox { count: row.get(0)?, since })
+        });
+        Ok(found?)
     }
 
     /// A change of rules that is kept.
@@ -345,13 +363,25 @@ fn insert(durable: &mut Connection, batch: &[Outgoing]) -> Result<(), rusqlite::
     let transaction = durable.transaction()?;
     for Outgoing { what, bytes, .. } in batch {
         match what {
-            What::Transaction(id) => transaction
-                .prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?
-                .execute(params![id.as_bytes(), bytes])?,
+            What::Transaction(id, now) => transaction
+                .prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2, ?3)")?
+                .execute(params![id.as_bytes(), bytes, signed(now.0)])?,
             What::Change(change, now) => insert_change(&transaction, *change, bytes, *now)?,
         };
     }
     transaction.commit()
+}
+
+/// An outbox that was made before it said since when: what is in it waits from now on.
+fn date_outbox(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let sql = "SELECT count(*) FROM pragma_table_info('outbox') WHERE name = 'at'";
+    let dated: u32 = connection.query_row(sql, [], |row| row.get(0))?;
+    if dated == 0 {
+        let at = signed(now().0);
+        let add = format!("ALTER TABLE outbox ADD COLUMN at INTEGER NOT NULL DEFAULT {at}");
+        connection.execute_batch(&add)?;
+    }
+    Ok(())
 }
 
 fn insert_change(
@@ -491,5 +521,40 @@ mod tests {
         assert_eq!(store.outbox().unwrap(), [b"new".to_vec()]);
         store.drop_outbox(&new).unwrap();
         assert!(store.outbox().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_counted_and_dated_also_after_it_was_signed_again() {
+        let (_folder, store) = store();
+        assert_eq!(store.waiting_for_ledger().unwrap(), Outbox::default());
+        store.put_change((patient(1), 1), b"a".to_vec(), Timestamp(5)).await.unwrap();
+        store.put_change((patient(1), 2), b"b".to_vec(), Timestamp(7)).await.unwrap();
+        let waiting = || store.waiting_for_ledger().unwrap();
+        assert_eq!(waiting(), Outbox { count: 2, since: Some(Timestamp(5)) });
+        store.refuse_change((patient(1), 1), b"no").unwrap();
+        assert_eq!(waiting(), Outbox { count: 1, since: Some(Timestamp(7)) });
+        store.drop_change((patient(1), 2)).unwrap();
+        let (old, new) = (Hash::from_array([1; 32]), Hash::from_array([2; 32]));
+        store.put_outbox(old, b"old".to_vec()).await.unwrap();
+        let before = waiting();
+        assert!(before.count == 1 && before.since.is_some_and(|since| since <= now()));
+        store.replace_outbox((&old, &new), b"new").unwrap();
+        assert_eq!(waiting(), before);
+    }
+
+    #[tokio::test]
+    async fn an_outbox_without_times_gets_them_when_it_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("centre.db");
+        let old =
+            "CREATE TABLE outbox (id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID, STRICT;
+            INSERT INTO outbox VALUES (x'01', x'02')";
+        Connection::open(&path).unwrap().execute_batch(old).unwrap();
+        let before = now();
+        for _ in 0..2 {
+            let store = Store::open(&path).unwrap();
+            let Outbox { count, since } = store.waiting_for_ledger().unwrap();
+            assert!(count == 1 && since.is_some_and(|since| since >= before && since <= now()));
+        }
     }
 }

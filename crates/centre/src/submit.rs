@@ -45,21 +45,26 @@ impl Centre {
         in_time(self.parts().ledger.receipt(id)).await
     }
 
-    /// Tries until the transaction is final, and says where it stands. One that expired is signed
-    /// again; `replace` keeps the new one in the place of the old one first.
+    /// Tries until the transaction is final, and says where it stands. One that expired, or was signed
+    /// with a key that this centre had before, is signed again; `replace` keeps the new one in the
+    /// place of the old one first.
     pub(crate) async fn bring<E: Into<Error>>(
         &self,
         mut transaction: Transaction,
         replace: impl Fn(&Transaction, &Transaction) -> Result<(), E>,
     ) -> Result<(TxId, Position), Error> {
+        let anew = |old: &Transaction| -> Result<Transaction, Error> {
+            let anew = self.sign_with(old.nonce(), old.body().clone());
+            replace(old, &anew).map_err(Into::into)?;
+            Ok(anew)
+        };
+        if transaction.key() != self.parts().key.public() {
+            transaction = anew(&transaction)?;
+        }
         loop {
             match self.settle(transaction.clone()).await {
                 Ok(position) => return Ok((transaction.id(), position)),
-                Err(Error::Expired) => {
-                    let anew = self.sign_with(transaction.nonce(), transaction.body().clone());
-                    replace(&transaction, &anew).map_err(Into::into)?;
-                    transaction = anew;
-                }
+                Err(Error::Expired) => transaction = anew(&transaction)?,
                 Err(Error::Unavailable { .. } | Error::Unconfirmed) => {
                     tokio::time::sleep(AGAIN).await;
                 }

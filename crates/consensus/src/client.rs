@@ -77,7 +77,9 @@ pub enum SubmitError {
     #[error("the transaction is final already")]
     Final(TxId),
     /// Its author is no member, or the ledger knows another key of it.
-    #[error("the author is not a member with this key; submit again when the ledger says that it is")]
+    #[error(
+        "the author is not a member with this key; submit again when the ledger says that it is"
+    )]
     Stranger,
     /// Its author has too many waiting; submit again when some are final.
     #[error("the author has too many waiting transactions; submit again later")]

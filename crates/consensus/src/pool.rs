@@ -450,7 +450,8 @@ mod tests {
     #[test]
     fn whoever_invents_authors_or_writes_in_anothers_name_takes_no_place() {
         let fixture = Fixture::new();
-        let (genesis, stranger) = (fixture::genesis(&fixture.keys), SigningKey::from_seed(&[9; 32]));
+        let (genesis, stranger) =
+            (fixture::genesis(&fixture.keys), SigningKey::from_seed(&[9; 32]));
         let invented = fixture::enrol(&genesis, &stranger, 0, 9);
         assert_eq!(fixture.insert(&invented), Err(Refused::Stranger));
         let honest = fixture.transaction(0, 0, 9);

@@ -38,6 +38,11 @@ pub(crate) fn save(path: &Path, centre: &Centre, key: &SigningKey) -> Result<()>
     files::write_new(path, text(centre, key)?.as_bytes(), PUBLIC)
 }
 
+/// Writes the card whole or not at all; for a card that goes with secrets which are there already.
+pub(crate) fn save_whole(path: &Path, centre: &Centre, key: &SigningKey) -> Result<()> {
+    files::write_whole(path, text(centre, key)?.as_bytes(), PUBLIC)
+}
+
 /// Reads a card and checks its signature.
 pub(crate) fn load(path: &Path) -> Result<Centre> {
     let read = || {

@@ -3,7 +3,9 @@
 use crate::seen::{Before, Seen};
 use aegle_lake::Part;
 use aegle_lake::sealed::{Answer, OpeningKey};
-use anyhow::{Context, Result, anyhow};
+use aegle_ledger::{Anchor, Genesis};
+use aegle_model::Canonical as _;
+use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::HeaderMap;
@@ -137,16 +139,41 @@ impl Client {
             let elsewhere = status.is_server_error();
             return Err(if elsewhere { Elsewhere::new(why).into() } else { anyhow!(why) });
         }
-        self.note(&headers, &before)?;
+        self.note(&headers, &before).await?;
         Ok(body)
     }
 
-    /// Takes note of the height of an answer that says one.
-    fn note(&self, headers: &HeaderMap, before: &Before) -> Result<()> {
+    /// Takes note of the height of an answer that says one, when the node proves it.
+    async fn note(&self, headers: &HeaderMap, before: &Before) -> Result<()> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (Some(network), Some(height)) = (text(NETWORK), text(HEIGHT)) else { return Ok(()) };
         let height = height.parse().context("the node's height is no number")?;
+        let Some(token) = &self.token else {
+            return self.seen.meet(&self.base, (network, height), before);
+        };
+        if self.seen.needs_proof((network, height)) {
+            let why = format!("{} does not prove that the ledger is at height {height}", self.base);
+            let proven = self.prove(token, (network, height)).await;
+            proven.map_err(|error| error.context(Elsewhere::new(why)))?;
+        }
         self.seen.note(&self.base, (network, height), before)
+    }
+
+    /// Has the node prove a height: a header under the votes of validators that lead back to the
+    /// genesis, which the network's id names.
+    async fn prove(&self, token: &str, (network, height): (&str, u64)) -> Result<()> {
+        let request = self.http.get(self.url(&format!("/ledger/proof?height={height}")));
+        let answer = request.bearer_auth(token).send().await?.error_for_status()?;
+        let proof: Value = answer.json().await?;
+        let bytes = |field: &str| {
+            let text = proof[field].as_str().with_context(|| format!("there is no `{field}`"))?;
+            BASE64.decode(text).with_context(|| format!("`{field}` is not base 64"))
+        };
+        let genesis = Genesis::from_bytes(&bytes("genesis")?)?;
+        ensure!(genesis.network().to_string() == network, "the genesis is another network's");
+        let anchor: Anchor = borsh::from_slice(&bytes("anchor")?)?;
+        ensure!(anchor.header.height == height, "the header is that of another height");
+        Ok(anchor.verify(&genesis)?)
     }
 
     /// Asks for a record and opens the parts.
@@ -185,4 +212,101 @@ fn open(part: &Value, key: &OpeningKey, bound: &Answer) -> Result<Opened> {
     let Some(sealed) = part["sealed"].as_str() else { return Ok(Opened { centre, part: None }) };
     let plain = key.open(bound, &BASE64.decode(sealed)?)?;
     Ok(Opened { centre, part: Some(Part::from_bytes(&plain)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aegle_ledger::fixture::Network;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// A node that says it is at this height, and shows this as proof. All else it answers with
+    /// nothing.
+    async fn node(network: &Network, height: u64, proof: Option<Value>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let network = network.genesis.network();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let count = stream.read(&mut request).await.unwrap();
+                let asked = String::from_utf8_lossy(&request[..count]).into_owned();
+                let (status, body) = match &proof {
+                    _ if asked.contains("/session") => ("201 Created", json!({ "token": "t" })),
+                    Some(proof) if asked.contains("/ledger/proof") => ("200 OK", proof.clone()),
+                    None if asked.contains("/ledger/proof") => ("404 Not Found", json!({})),
+                    _ => ("200 OK", json!({})),
+                };
+                let body = body.to_string();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\
+                     {HEIGHT}: {height}\r\n{NETWORK}: {network}\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        format!("http://{address}")
+    }
+
+    fn proof(network: &Network, anchor: &Anchor) -> Value {
+        let anchor = BASE64.encode(borsh::to_vec(anchor).unwrap());
+        json!({ "genesis": BASE64.encode(network.genesis.to_bytes()), "anchor": anchor })
+    }
+
+    /// What a signed-in user of the node is answered.
+    async fn ask(node: &str, seen: &Arc<Seen>) -> Result<Value> {
+        let client = Client::new(node)?.remembering(Arc::clone(seen));
+        client.sign_in("login", "pass phrase").await?.get("/rules").await
+    }
+
+    #[tokio::test]
+    async fn a_node_that_lies_about_its_height_locks_nobody_out() {
+        let mut network = Network::new(4);
+        for _ in 0..6 {
+            network.commit(&[]);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Arc::new(Seen::open(folder.path().join("seen")).unwrap());
+        let (honest, forged) = (network.anchor(5), {
+            let mut forged = network.anchor(5);
+            forged.header.height = 1_000_000;
+            forged
+        });
+        let other = Network::new(7);
+        let foreign = json!({
+            "genesis": BASE64.encode(other.genesis.to_bytes()),
+            "anchor": BASE64.encode(borsh::to_vec(&forged).unwrap()),
+        });
+        let lies = [
+            None,
+            Some(json!({ "genesis": "", "anchor": "" })),
+            Some(proof(&network, &honest)),
+            Some(proof(&network, &forged)),
+            Some(foreign),
+        ];
+        for lie in lies {
+            let liar = node(&network, 1_000_000, lie).await;
+            let error = ask(&liar, &open()).await.unwrap_err();
+            assert!(
+                error.downcast_ref::<Elsewhere>().is_some(),
+                "another node is asked: {error:#}"
+            );
+            assert!(format!("{error:#}").contains("does not prove"), "{error:#}");
+        }
+        let seen = open();
+        let at_5 = node(&network, 5, Some(proof(&network, &honest))).await;
+        ask(&at_5, &seen).await.unwrap();
+        let kept = std::fs::read_to_string(folder.path().join("seen")).unwrap();
+        assert!(kept.ends_with(" 5\n"), "{kept}");
+        // It needs no proof again, and nothing older is accepted, with or without one.
+        let silent = node(&network, 5, None).await;
+        ask(&silent, &seen).await.unwrap();
+        let old = node(&network, 4, Some(proof(&network, &network.anchor(4)))).await;
+        for seen in [seen, open()] {
+            let error = format!("{:#}", ask(&old, &seen).await.unwrap_err());
+            assert!(error.contains("5 was seen before"), "{error}");
+        }
+    }
 }

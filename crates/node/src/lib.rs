@@ -17,6 +17,7 @@ mod log;
 mod nodes;
 mod record;
 mod restore;
+mod rotate;
 mod rules;
 mod secrets;
 mod seen;
@@ -62,6 +63,7 @@ enum Command {
     Node(serve::Args),
     Record(record::Args),
     Restore(restore::Args),
+    Rotate(rotate::Args),
     Rules(rules::Args),
     Verify(verify::Args),
 }
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         }
         Command::Record(args) => record::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Rotate(args) => rotate::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Verify(args) => return verify::run(&args),
     };

@@ -26,6 +26,7 @@ const LANES: u32 = 4;
 pub(crate) const KEY_BYTES: usize = 32;
 
 /// What opens a locked file.
+#[derive(Clone)]
 pub(crate) enum Key {
     /// Words that somebody remembers.
     Passphrase(Zeroizing<String>),
@@ -62,7 +63,8 @@ pub(crate) enum LockedError {
 }
 
 impl Key {
-    fn kind(&self) -> Kind {
+    /// Which of the two it is.
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Passphrase(_) => Kind::Passphrase,
             Self::File(_) => Kind::File,

@@ -1,7 +1,7 @@
 //! A node's secrets: one file that only its owner can read, encrypted except in demonstrations.
 
 use crate::files::{self, PRIVATE};
-use crate::locked::{self, Key, Locked};
+use crate::locked::{self, Key, Kind, Locked};
 use crate::unlock;
 use aegle_centre::{Certificate, keybox};
 use aegle_lake::Kek;
@@ -49,6 +49,22 @@ impl Secrets {
         })
     }
 
+    /// The same with another node key and certificate. What is stored here, what was sealed to this
+    /// centre and the users' tokens open as before.
+    pub(crate) fn renewed(&self) -> Result<Self> {
+        let mut renewed = Self::generate()?;
+        for (new, old) in [
+            (&mut renewed.seal, &self.seal),
+            (&mut renewed.seal_point, &self.seal_point),
+            (&mut renewed.kek, &self.kek),
+            (&mut renewed.tokens, &self.tokens),
+        ] {
+            new.zeroize();
+            new.clone_from(old);
+        }
+        Ok(renewed)
+    }
+
     /// Writes the file in plain text, for networks that are thrown away; fails when there is one
     /// already.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
@@ -62,22 +78,45 @@ impl Secrets {
 
     /// Reads the file, encrypted or not; `key_file` is the configuration's.
     pub(crate) fn load(path: &Path, key_file: Option<&Path>) -> Result<Self> {
+        Self::unlock(path, |kind| unlock::key(kind, key_file)).map(|(secrets, _)| secrets)
+    }
+
+    /// Reads the file, with what `key` says opens it, and says what did; nothing when it is not
+    /// encrypted.
+    pub(crate) fn unlock(
+        path: &Path,
+        key: impl FnOnce(Kind) -> Result<Key>,
+    ) -> Result<(Self, Option<Key>)> {
         let read = std::fs::read(path);
         let bytes =
             Zeroizing::new(read.with_context(|| format!("could not read `{}`", path.display()))?);
         if !Locked::is(&bytes) {
-            return Self::parse(&bytes)
-                .with_context(|| format!("`{}` is not a file of node secrets", path.display()));
+            let secrets = Self::parse(&bytes)
+                .with_context(|| format!("`{}` is not a file of node secrets", path.display()))?;
+            return Ok((secrets, None));
         }
         let unlock = || {
             let locked = Locked::parse(&bytes)?;
-            let plain = locked.open(&unlock::key(locked.kind(), key_file)?)?;
-            Self::parse(&plain).context("the file holds something else")
+            let key = key(locked.kind())?;
+            let plain = locked.open(&key)?;
+            let secrets = Self::parse(&plain).context("the file holds something else")?;
+            Ok((secrets, Some(key)))
         };
-        unlock().with_context(|| format!("could not unlock the secrets `{}`", path.display()))
+        let unlocked: Result<_> = unlock();
+        unlocked.with_context(|| format!("could not unlock the secrets `{}`", path.display()))
     }
 
-    fn text(&self) -> Result<Zeroizing<String>> {
+    /// The file's bytes, encrypted under `key` if there is one.
+    pub(crate) fn bytes(&self, key: Option<&Key>) -> Result<Zeroizing<Vec<u8>>> {
+        let text = self.text()?;
+        Ok(Zeroizing::new(match key {
+            Some(key) => locked::lock(text.as_bytes(), key),
+            None => text.as_bytes().to_vec(),
+        }))
+    }
+
+    /// All of it in plain text.
+    pub(crate) fn text(&self) -> Result<Zeroizing<String>> {
         Ok(Zeroizing::new(toml::to_string(self)?))
     }
 

@@ -1,6 +1,7 @@
 //! The heights of the ledger that this user has seen, by network: nothing older is ever accepted.
 //!
-//! A text file, a line per network: its id, a space, the height.
+//! A text file, a line per network: its id, a space, the height. Only a height that was proven goes
+//! there: a node that lies about it would keep its user from all honest ones.
 
 use crate::client::Elsewhere;
 use anyhow::{Context, Result};
@@ -14,6 +15,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct Seen {
     /// None keeps it in memory.
     file: Option<PathBuf>,
+    /// Whether several nodes are asked, or one for longer than a command lasts: then each has to
+    /// prove its heights. A node by itself could lock out nobody but itself.
+    shared: bool,
     state: Mutex<State>,
 }
 
@@ -32,7 +36,7 @@ impl Seen {
     pub(crate) fn open(file: PathBuf) -> Result<Self> {
         let heights = read(&file)?;
         let state = Mutex::new(State { heights, network: None });
-        Ok(Self { file: Some(file), state })
+        Ok(Self { file: Some(file), shared: true, state })
     }
 
     /// Where it is kept for this user: below `XDG_STATE_HOME`, else in `~/.local/state`; in memory
@@ -41,7 +45,8 @@ impl Seen {
         let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let state = folder("XDG_STATE_HOME").filter(|path| path.is_absolute());
         let state = state.or_else(|| Some(folder("HOME")?.join(".local/state")));
-        state.map_or_else(|| Ok(Self::default()), |state| Self::open(state.join("aegle/seen")))
+        let in_memory = || Ok(Self { shared: true, ..Self::default() });
+        state.map_or_else(in_memory, |state| Self::open(state.join("aegle/seen")))
     }
 
     /// The height that an answer must have, once the network is known.
@@ -55,6 +60,18 @@ impl Seen {
         Before(self.state().heights.clone())
     }
 
+    /// Whether an answer from this height on has to be proven before it is noted.
+    pub(crate) fn needs_proof(&self, (network, height): (&str, u64)) -> bool {
+        let seen = self.state().heights.get(network).copied().unwrap_or(0);
+        self.shared && height > seen
+    }
+
+    /// Refuses what [`Self::note`] refuses, and notes the network only: what was answered shows
+    /// nothing of the ledger.
+    pub(crate) fn meet(&self, node: &str, of: (&str, u64), before: &Before) -> Result<()> {
+        self.check(&mut self.state(), node, of, before)
+    }
+
     /// Takes note of an answer, unless it is older than what was seen `before` its question, or of
     /// another network. Answers to several questions at once may come in any order.
     pub(crate) fn note(
@@ -64,18 +81,34 @@ impl Seen {
         before: &Before,
     ) -> Result<()> {
         let mut state = self.state();
-        if state.network.get_or_insert_with(|| network.to_owned()) != network {
-            return Err(Elsewhere::new(format!("{node} is a node of another network")).into());
-        }
-        if let Some(seen) = before.0.get(network).filter(|seen| height < **seen) {
-            let why = format!("{node} is at height {height} of the ledger; {seen} was seen before");
-            return Err(Elsewhere::new(why).into());
-        }
+        self.check(&mut state, node, (network, height), before)?;
         if state.heights.get(network).is_some_and(|seen| height <= *seen) {
             return Ok(());
         }
         state.heights.insert(network.to_owned(), height);
         self.file.as_ref().map_or(Ok(()), |file| keep(file, &state.heights))
+    }
+
+    fn check(
+        &self,
+        state: &mut State,
+        node: &str,
+        (network, height): (&str, u64),
+        before: &Before,
+    ) -> Result<()> {
+        if state.network.get_or_insert_with(|| network.to_owned()) != network {
+            return Err(Elsewhere::new(format!("{node} is a node of another network")).into());
+        }
+        if let Some(seen) = before.0.get(network).filter(|seen| height < **seen) {
+            let kept = self
+                .file
+                .as_ref()
+                .map_or_else(String::new, |file| format!("; `{}` remembers it", file.display()));
+            let why =
+                format!("{node} is at height {height} of the ledger; {seen} was seen before{kept}");
+            return Err(Elsewhere::new(why).into());
+        }
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

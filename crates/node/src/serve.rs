@@ -1,5 +1,6 @@
 //! `aegle node`: opens everything, serves until told to stop.
 
+use crate::rotate::Keys;
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
 use aegle_centre::{Centre, Journal, Parts, PeerAddress, Peers, Store, chain, now};
@@ -44,19 +45,27 @@ const REST: Duration = Duration::from_secs(1);
 /// it must not survive, and comes back from its journals.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load(&args.config)?;
-    let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
+    let mut keys = Keys::load(&settings)?;
     let mut in_a_row = 0;
     loop {
         let started = Instant::now();
         // A runtime of its own, so that nothing of a failed run goes on.
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let served = runtime.block_on(serve(&settings, &secrets));
+        let served = runtime.block_on(serve(&settings, &keys));
         runtime.shutdown_timeout(DRAIN);
         let reason = match served? {
             Served::Stopped => return Ok(()),
             Served::MembersChanged => {
                 info!("The members of the network changed; the node starts again among them");
+                // Perhaps to keys that were made while the node ran.
+                if let Err(error) = keys.look(&settings) {
+                    error!("Could not use the new secrets that wait for the members: {error:#}");
+                }
                 in_a_row = 0;
+                continue;
+            }
+            Served::KeysAccepted => {
+                keys = keys.accepted(&settings)?;
                 continue;
             }
             Served::Failed(reason) => reason,
@@ -76,6 +85,8 @@ enum Served {
     Stopped,
     /// Whom it lets in and calls stands in the ledger, and that is other centres now.
     MembersChanged,
+    /// The key that waited for the members' vote is a member's now.
+    KeysAccepted,
     /// Its engine stopped itself.
     Failed(String),
 }
@@ -90,16 +101,23 @@ impl From<End> for Served {
 }
 
 /// Serves until told to stop, until the engine fails, or until the members are others.
-async fn serve(settings: &Settings, secrets: &Secrets) -> Result<Served> {
+async fn serve(settings: &Settings, keys: &Keys) -> Result<Served> {
+    let secrets = &keys.now;
     let genesis = load_genesis(&settings.genesis)?;
     let api = listen(settings.api.listen).await?;
     let peer = listen(settings.peer.listen).await?;
     let consensus = start_ledger(settings, secrets, &genesis)?;
     let ledger = consensus.ledger();
-    let key = secrets.node()?.public();
-    let members = tokio::select! {
-        members = joined(&ledger, &key) => members,
+    let (key, next) = keys.pair()?;
+    let joined = tokio::select! {
+        members = joined(&ledger, &key, next.as_ref()) => members,
         end = until_told(&consensus) => return end_of(consensus, end).await,
+    };
+    let Some(members) = joined else {
+        return Ok(match consensus.stop().await {
+            End::Stopped => Served::KeysAccepted,
+            failed @ End::Failed(_) => failed.into(),
+        });
     };
     let centre = open(settings, secrets, (genesis, &members), &consensus)?;
     centre.resume().await?;
@@ -137,11 +155,19 @@ async fn end_of(consensus: Consensus, end: Option<End>) -> Result<Served> {
 }
 
 /// Waits until this node's key is a member's. Until then it follows the ledger and serves nobody.
-async fn joined(ledger: &Ledger, key: &PublicKey) -> Arc<Members> {
+/// None when the key that waits to be the `next` one is.
+async fn joined(
+    ledger: &Ledger,
+    key: &PublicKey,
+    next: Option<&PublicKey>,
+) -> Option<Arc<Members>> {
     loop {
         let members = ledger.members();
+        if next.is_some_and(|next| members.with_key(next).is_some()) {
+            return None;
+        }
         if members.with_key(key).is_some() {
-            return members;
+            return Some(members);
         }
         warn!(%key, "This node's key is no member's (yet); it follows the ledger and serves nobody");
         changed(ledger, &members).await;
@@ -218,9 +244,13 @@ fn open(
 ) -> Result<Centre> {
     let mut addresses = Vec::new();
     for peer in &settings.peer.peers {
+        let Ok(member) = member(&members.centres, peer) else {
+            warn!(centre = peer.centre, "A centre of the configuration is no member (any more)");
+            continue;
+        };
         let resolved = peer.address.to_socket_addrs().ok().and_then(|mut found| found.next());
         let address = resolved.with_context(|| format!("`{}` is no address", peer.address))?;
-        addresses.push(PeerAddress { centre: member(&members.centres, peer)?.id, address });
+        addresses.push(PeerAddress { centre: member.id, address });
     }
     let peers = Peers::new(&members.centres, &secrets.certificate()?, &addresses)?;
     let key = secrets.node()?;

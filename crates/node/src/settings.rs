@@ -1,6 +1,6 @@
 //! A node's configuration: one TOML file, checked once.
 
-use aegle_web::Limits;
+use aegle_web::{Limits, Rate};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -62,6 +62,10 @@ pub(crate) struct Api {
     /// How many requests one address may make a second; a proxy that is not trusted needs many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_second: Option<NonZeroU32>,
+    /// How many records a second one person may ask for, of one patient or of many. Without it a
+    /// person has what people need (`docs/operate.md`), which a program may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) records_per_second: Option<NonZeroU32>,
     /// Proxies in front of the API, whose `X-Forwarded-For` is believed. Without them all who come
     /// through a proxy count as one, and one who guesses pass phrases shuts out all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -75,6 +79,9 @@ impl Api {
             Limits { trusted_proxies: self.trusted_proxies.clone(), ..Limits::default() };
         if let Some(rate) = self.requests_per_second {
             (limits.per_second, limits.burst) = (rate, rate);
+        }
+        if let Some(rate) = self.records_per_second {
+            (limits.record, limits.records) = (Rate::per_second(rate), Rate::per_second(rate));
         }
         limits
     }
@@ -150,6 +157,8 @@ mod tests {
             ["10.0.0.1", "2001:db8::1"].map(|ip| ip.parse::<IpAddr>().unwrap())
         );
         assert_eq!((set.per_second.get(), set.burst.get()), (7, 7));
+        let more = limits("records_per_second = 4").record;
+        assert_eq!((more.burst.get(), more.every.as_millis()), (4, 250));
     }
 
     #[test]

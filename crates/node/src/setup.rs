@@ -80,6 +80,7 @@ fn plan(
         api: Api {
             listen: own[2],
             requests_per_second: NonZeroU32::new(10_000),
+            records_per_second: NonZeroU32::new(10_000),
             trusted_proxies: Vec::new(),
         },
     };

@@ -1,21 +1,14 @@
 //! Where wire values become checked ones and back: codes of centres, times, base 64.
 
 use crate::problem::{Answer, Problem};
-use aegle_ledger::Genesis;
+use aegle_centre::Names;
 use aegle_model::{CentreId, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The code by which people name a centre, such as `ZMC`.
-pub(crate) fn code(genesis: &Genesis, centre: CentreId) -> String {
-    let named = genesis.centre(centre).map(|centre| centre.code.to_string());
-    named.unwrap_or_else(|| centre.to_string())
-}
-
-/// The centre with this code.
-pub(crate) fn centre(genesis: &Genesis, code: &str, field: &str) -> Answer<CentreId> {
-    let named = genesis.centres.iter().find(|centre| centre.code.as_str() == code);
-    named.map(|centre| centre.id).ok_or_else(|| {
+/// The member with this code.
+pub(crate) fn centre(names: &Names, code: &str, field: &str) -> Answer<CentreId> {
+    names.member(code).ok_or_else(|| {
         Problem::malformed(field, "no centre of the network has this code; see `/api/v1/centres`")
     })
 }

@@ -4,7 +4,7 @@ use crate::border;
 use crate::log::Opened;
 use crate::problem::{Answer, Problem};
 use crate::signed::By;
-use aegle_centre::{Centre, Emergency};
+use aegle_centre::{Centre, Emergency, Names};
 use aegle_model::Handle;
 use axum::extract::State;
 use serde::Serialize;
@@ -39,17 +39,18 @@ pub(crate) async fn list(
     By(caller): By,
 ) -> Answer<axum::Json<Vec<Reviewed>>> {
     let emergencies = centre.emergencies(&caller).await?;
-    Ok(axum::Json(emergencies.into_iter().map(|one| reviewed(&centre, one)).collect()))
+    let names = centre.names(&emergencies).await?;
+    Ok(axum::Json(emergencies.into_iter().map(|one| reviewed(&names, one)).collect()))
 }
 
-fn reviewed(centre: &Centre, emergency: Emergency) -> Reviewed {
+fn reviewed(names: &Names, emergency: Emergency) -> Reviewed {
     let Emergency { number, at, request, opened, on_ledger } = emergency;
     Reviewed {
         number,
         time: border::time(at),
         request: request.to_string(),
         patient: opened.as_ref().map(|opened| Handle::from(opened.patient).to_string()),
-        opened: opened.map(|opened| Opened::new(opened, &centre.parts().genesis)),
+        opened: opened.map(|opened| Opened::new(opened, names)),
         on_ledger,
     }
 }

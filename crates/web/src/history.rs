@@ -6,8 +6,8 @@ use crate::problem::{Answer, Problem};
 use crate::rule::Rule;
 use crate::rules::{Name, Status};
 use crate::signed::By;
-use aegle_centre::{At, Centre, Changed, Fate, Progress, RuleChange};
-use aegle_ledger::{Genesis, OpenedRule};
+use aegle_centre::{At, Centre, Changed, Fate, Names, Progress, RuleChange};
+use aegle_ledger::OpenedRule;
 use aegle_model::RuleId;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -117,9 +117,9 @@ pub(crate) async fn list(
     State(centre): State<Centre>,
     By(caller): By,
 ) -> Answer<axum::Json<Vec<PastChange>>> {
-    let genesis = &centre.parts().genesis;
-    let changes = centre.history(&caller).await?.into_iter();
-    Ok(axum::Json(changes.map(|change| PastChange::new(change, genesis)).collect()))
+    let changes = centre.history(&caller).await?;
+    let names = centre.names(&changes).await?;
+    Ok(axum::Json(changes.into_iter().map(|change| PastChange::new(change, &names)).collect()))
 }
 
 /// Brings the rules of an earlier moment back into force, all at once.
@@ -157,16 +157,17 @@ pub(crate) async fn preview(
     By(caller): By,
     Json(request): Json<RestoreRequest>,
 ) -> Answer<axum::Json<PreviewedRestore>> {
-    let preview = centre.preview_restore(&caller, moment(&request.at)?).await?;
-    let genesis = &centre.parts().genesis;
-    let named = |rules: Vec<(RuleId, Option<OpenedRule>)>| {
-        let named = |(id, rule): (RuleId, Option<OpenedRule>)| NamedRule {
+    let preview = [centre.preview_restore(&caller, moment(&request.at)?).await?];
+    let names = centre.names(&preview).await?;
+    let [preview] = preview;
+    let all = |rules: Vec<(RuleId, Option<OpenedRule>)>| {
+        let one = |(id, rule): (RuleId, Option<OpenedRule>)| NamedRule {
             id: id.to_string(),
-            rule: rule.map(|rule| Rule::shown(&rule, genesis)),
+            rule: rule.map(|rule| Rule::shown(&rule, &names)),
         };
-        rules.into_iter().map(named).collect()
+        rules.into_iter().map(one).collect()
     };
-    let (comes, goes) = (named(preview.comes), named(preview.goes));
+    let (comes, goes) = (all(preview.comes), all(preview.goes));
     Ok(axum::Json(PreviewedRestore { height: preview.height, comes, goes }))
 }
 
@@ -179,10 +180,10 @@ pub(crate) fn moment(text: &str) -> Answer<At> {
 }
 
 impl PastChange {
-    fn new(RuleChange { what, fate }: RuleChange, genesis: &Genesis) -> Self {
+    fn new(RuleChange { what, fate }: RuleChange, names: &Names) -> Self {
         let change = match what {
             Changed::Granted { rule, opened } => {
-                let shown = opened.map(|opened| Rule::shown(&opened, genesis));
+                let shown = opened.map(|opened| Rule::shown(&opened, names));
                 ChangeKind::Granted { id: rule.to_string(), rule: shown }
             }
             Changed::Revoked { rule } => ChangeKind::Revoked { id: rule.to_string() },
@@ -192,7 +193,7 @@ impl PastChange {
             Fate::Made(change) => ChangeFate::Made {
                 height: change.at.height,
                 time: border::time(change.time),
-                author: border::code(genesis, change.by),
+                author: names.code(change.by),
             },
             Fate::Waiting => ChangeFate::Waiting,
             Fate::Refused(why) => ChangeFate::Refused { why: why.to_string() },

@@ -6,6 +6,7 @@
 //! names a person, a path's id or a token. Absent on purpose: rules of access, use cases, HTML for
 //! patients and professionals.
 
+mod askers;
 mod border;
 mod centres;
 mod emergencies;
@@ -31,6 +32,7 @@ mod staff;
 mod status;
 mod tls_listener;
 
+pub use askers::Rate;
 pub use limits::Limits;
 pub use peer::peer;
 pub use serve::{serve_api, serve_peers};
@@ -52,6 +54,12 @@ struct App {
     centre: Centre,
     metrics: Arc<Metrics>,
     gate: Arc<Gate>,
+}
+
+impl FromRef<App> for Arc<Gate> {
+    fn from_ref(app: &App) -> Self {
+        Arc::clone(&app.gate)
+    }
 }
 
 impl FromRef<App> for Centre {
@@ -100,7 +108,8 @@ fn routers() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(emergencies::list))
         .routes(routes!(governance::list, governance::propose))
         .routes(routes!(governance::vote))
-        .routes(routes!(status::ledger));
+        .routes(routes!(status::ledger))
+        .routes(routes!(status::proof));
     let watched =
         OpenApiRouter::new().routes(routes!(status::readyz)).routes(routes!(status::metrics));
     let keys = OpenApiRouter::new().routes(routes!(status::jwks));

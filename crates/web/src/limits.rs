@@ -4,6 +4,7 @@
 //! Invariants: a request takes its place only when all of it has arrived, so whoever sends slowly
 //! holds up nobody; no client holds more than its share, so none takes everybody's places.
 
+use crate::askers::{Askers, Rate};
 use crate::metrics::{self, Metrics};
 use crate::problem::{self, Problem};
 use crate::tls_listener::Member;
@@ -45,6 +46,10 @@ pub struct Limits {
     pub arrive_within: Duration,
     /// How long a client waits for an answer.
     pub answer_within: Duration,
+    /// How often one person may ask for the record of one patient. Emergencies have as much again.
+    pub record: Rate,
+    /// How often one person may ask for records, whosever they are. Emergencies have as much again.
+    pub records: Rate,
 }
 
 impl Default for Limits {
@@ -59,9 +64,14 @@ impl Default for Limits {
             body_bytes: 256 * 1024,
             arrive_within: Duration::from_secs(10),
             answer_within: Duration::from_secs(30),
+            record: Rate { burst: SIXTY, every: Duration::from_secs(10) },
+            records: Rate { burst: FIVE_HUNDRED, every: Duration::from_secs(1) },
         }
     }
 }
+
+const SIXTY: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
+const FIVE_HUNDRED: NonZeroU32 = NonZeroU32::new(500).expect("500 is not 0");
 
 impl Limits {
     /// How many connections an address may have; the bound on all of them holds for a proxy, too.
@@ -156,13 +166,17 @@ pub(crate) struct Gate {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     shares: Arc<Shares>,
     places: Arc<Semaphore>,
+    /// Who has asked for records of late.
+    pub(crate) askers: Askers,
 }
 
 impl Gate {
     pub(crate) fn new(limits: Limits) -> Self {
         let quota = Quota::per_second(limits.per_second).allow_burst(limits.burst);
         let places = Arc::new(Semaphore::new(limits.in_flight));
-        Self { addresses: RateLimiter::keyed(quota), shares: Arc::default(), limits, places }
+        let askers = Askers::new(limits.record, limits.records);
+        let (addresses, shares) = (RateLimiter::keyed(quota), Arc::default());
+        Self { limits, addresses, shares, places, askers }
     }
 
     /// How many requests are worked on.

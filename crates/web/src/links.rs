@@ -67,12 +67,11 @@ pub(crate) async fn list(
     State(centre): State<Centre>,
     By(caller): By,
 ) -> Answer<axum::Json<Vec<LinkedCentre>>> {
-    let genesis = &centre.parts().genesis;
-    let links = centre.links(&caller).await?.into_iter();
-    let links = links.map(|Linked { centre, speaks }| LinkedCentre {
-        centre: border::code(genesis, centre),
-        speaks,
-    });
+    let links = centre.links(&caller).await?;
+    let names = centre.names(&links).await?;
+    let links = links
+        .into_iter()
+        .map(|Linked { centre, speaks }| LinkedCentre { centre: names.code(centre), speaks });
     Ok(axum::Json(links.collect()))
 }
 
@@ -88,7 +87,7 @@ pub(crate) async fn offer(
     By(caller): By,
     Json(LinkedCentre { centre: to, speaks }): Json<LinkedCentre>,
 ) -> Answer<StatusCode> {
-    let to = border::centre(&centre.parts().genesis, &to, "centre")?;
+    let to = border::centre(&centre.member_names(), &to, "centre")?;
     centre.offer_link(&caller, to, speaks).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -104,10 +103,10 @@ pub(crate) async fn offers(
 ) -> Answer<axum::Json<Vec<LinkOffer>>> {
     let asked = centre.clone();
     let offers = border::blocking(move || asked.offers(&caller)).await??;
-    let genesis = &centre.parts().genesis;
+    let names = centre.names(&offers).await?;
     let offers = offers.into_iter().map(|Offer { handle, from, speaks }| LinkOffer {
         handle: handle.to_string(),
-        from: border::code(genesis, from),
+        from: names.code(from),
         speaks,
     });
     Ok(axum::Json(offers.collect()))
@@ -134,7 +133,7 @@ pub(crate) async fn accept(
     let AcceptLink { number, login, name, passphrase } = accepted;
     let login = new_login(login, name, passphrase)?;
     centre.accept_link(&caller, handle, &number, login).await?;
-    let here = border::code(&centre.parts().genesis, centre.id());
+    let here = centre.member_names().code(centre.id());
     Ok((StatusCode::CREATED, axum::Json(LinkCreated { handle: handle.to_string(), centre: here })))
 }
 

@@ -4,8 +4,8 @@ use crate::border;
 use crate::problem::{Answer, Problem};
 use crate::rule::{Purpose, Rule};
 use crate::signed::By;
-use aegle_centre::{Centre, LogPage, LogView, Seen};
-use aegle_ledger::{Delivered, Genesis, Missing, OpenedRequest, PartDelivery, Step};
+use aegle_centre::{Centre, LogPage, LogView, Names, Seen};
+use aegle_ledger::{Delivered, Missing, OpenedRequest, PartDelivery, Step};
 use aegle_model::{Bits, Canonical, CentreId, Name, Requester};
 use axum::extract::State;
 use serde::Serialize;
@@ -195,31 +195,31 @@ enum DeliveredResult {
 ))]
 pub(crate) async fn read(State(centre): State<Centre>, By(caller): By) -> Answer<axum::Json<Log>> {
     let LogPage { entries, proof, complete } = centre.log(&caller).await?;
-    let genesis = &centre.parts().genesis;
+    let names = &centre.names(&entries).await?;
     let header = &proof.anchor.header;
     Ok(axum::Json(Log {
         complete,
         height: header.height,
         head: header.digest().to_string(),
-        entries: entries.into_iter().map(|entry| Entry::new(entry, genesis)).collect(),
+        entries: entries.into_iter().map(|entry| Entry::new(entry, names)).collect(),
         proof: border::base64(&proof.to_bytes()),
     }))
 }
 
 impl Entry {
-    fn new(LogView { number, height, time, author, seen }: LogView, genesis: &Genesis) -> Self {
-        let (time, author) = (border::time(time), border::code(genesis, author));
-        Self { number, height, time, author, event: Event::new(seen, genesis) }
+    fn new(LogView { number, height, time, author, seen }: LogView, names: &Names) -> Self {
+        let (time, author) = (border::time(time), names.code(author));
+        Self { number, height, time, author, event: Event::new(seen, names) }
     }
 }
 
 impl Event {
-    fn new(seen: Seen, genesis: &Genesis) -> Self {
+    fn new(seen: Seen, names: &Names) -> Self {
         match seen {
             Seen::Enrolled => Self::Enrolled,
             Seen::Linked { speaks } => Self::Linked { speaks },
             Seen::Granted { rule, opened } => {
-                let shown = opened.map(|opened| Rule::shown(&opened, genesis));
+                let shown = opened.map(|opened| Rule::shown(&opened, names));
                 Self::Granted { id: rule.to_string(), rule: shown }
             }
             Seen::Revoked { rule } => Self::Revoked { id: rule.to_string() },
@@ -227,7 +227,7 @@ impl Event {
             Seen::Asked { request, requester, emergency, late, opened, granted } => {
                 Self::Asked(Asked {
                     request: request.to_string(),
-                    centre: border::code(genesis, requester),
+                    centre: names.code(requester),
                     decision: if granted.iter().any(|(_, granted, _)| *granted > 0) {
                         "permit"
                     } else {
@@ -235,16 +235,13 @@ impl Event {
                     },
                     emergency,
                     late: late.map(border::time),
-                    cells: granted
-                        .into_iter()
-                        .map(|cells| CellCount::new(cells, genesis))
-                        .collect(),
-                    opened: opened.map(|opened| Opened::new(*opened, genesis)),
+                    cells: granted.into_iter().map(|cells| CellCount::new(cells, names)).collect(),
+                    opened: opened.map(|opened| Opened::new(*opened, names)),
                 })
             }
             Seen::Delivered { request, parts } => Self::Delivered {
                 request: request.to_string(),
-                parts: parts.into_iter().map(|part| DeliveredPart::new(part, genesis)).collect(),
+                parts: parts.into_iter().map(|part| DeliveredPart::new(part, names)).collect(),
             },
             Seen::Other => Self::Other,
         }
@@ -252,21 +249,20 @@ impl Event {
 }
 
 impl CellCount {
-    fn new((centre, granted, asked): (CentreId, usize, usize), genesis: &Genesis) -> Self {
-        Self { centre: border::code(genesis, centre), granted, asked }
+    fn new((centre, granted, asked): (CentreId, usize, usize), names: &Names) -> Self {
+        Self { centre: names.code(centre), granted, asked }
     }
 }
 
 impl Opened {
-    pub(crate) fn new(opened: OpenedRequest, genesis: &Genesis) -> Self {
+    pub(crate) fn new(opened: OpenedRequest, names: &Names) -> Self {
         let requester = match opened.requester {
             Requester::Patient => Who::Patient,
             Requester::Professional { centre, id, departments } => {
-                Who::Professional { centre: border::code(genesis, centre), id, departments }
+                Who::Professional { centre: names.code(centre), id, departments }
             }
         };
-        let wishes =
-            opened.wishes.into_iter().map(|wish| (border::code(genesis, wish.centre), wish.tags));
+        let wishes = opened.wishes.into_iter().map(|wish| (names.code(wish.centre), wish.tags));
         Self {
             requester,
             purpose: opened.purpose.into(),
@@ -278,7 +274,7 @@ impl Opened {
 }
 
 impl DeliveredPart {
-    fn new(PartDelivery { centre, result }: PartDelivery, genesis: &Genesis) -> Self {
+    fn new(PartDelivery { centre, result }: PartDelivery, names: &Names) -> Self {
         let result = match result {
             Ok(Delivered { content, rows, columns, steps }) => DeliveredResult::Delivered {
                 content: content.to_string(),
@@ -288,7 +284,7 @@ impl DeliveredPart {
             },
             Err(missing) => DeliveredResult::Missing { why: why(missing) },
         };
-        Self { centre: border::code(genesis, centre), result }
+        Self { centre: names.code(centre), result }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a node counts beside its engine: requests and how long they took, by route template, and how
 //! the ledger is doing. Never an id of a person.
 
-use aegle_centre::Attendance;
+use aegle_centre::{Attendance, Rounds};
 use axum::http::Method;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -23,16 +23,46 @@ pub(crate) struct Metrics {
     requests: Family<Request, Counter>,
     durations: Family<Route, Histogram>,
     in_flight: Gauge,
-    waiting: Gauge,
-    votes: Gauge,
+    ledger: Ledger,
     members: Members,
 }
 
-/// What each member did for the last blocks, by its code.
+/// How the ledger is doing, as this node sees it.
+#[derive(Default)]
+struct Ledger {
+    height: Gauge,
+    epoch: Gauge,
+    connected: Gauge,
+    waiting: Gauge,
+    waiting_bytes: Gauge,
+    outbox: Gauge,
+    outbox_age: Gauge,
+    votes: Gauge,
+    missing: Gauge,
+    round_changes: Gauge,
+}
+
+/// What each member did for the last blocks and how far it is, by its code.
 #[derive(Default)]
 struct Members {
     signed: Family<Member, Gauge>,
     missed: Family<Member, Gauge>,
+    behind: Family<Member, Gauge>,
+}
+
+/// What is known now of how the ledger is doing.
+pub(crate) struct Now {
+    pub(crate) height: u64,
+    pub(crate) epoch: u64,
+    pub(crate) connected: usize,
+    pub(crate) waiting: usize,
+    pub(crate) waiting_bytes: usize,
+    pub(crate) votes: bool,
+    pub(crate) missing: u64,
+    /// How many transactions wait in the outbox, and how many seconds the oldest has.
+    pub(crate) outbox: (u64, u64),
+    /// None when the engine does not run.
+    pub(crate) rounds: Option<Rounds>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,26 +97,16 @@ impl Metrics {
         let help = "How long requests took";
         api.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
         api.register("in_flight", "Requests being worked on", in_flight.clone());
-        let ledger = registry.sub_registry_with_prefix("ledger");
-        let (waiting, votes, members) = (Gauge::default(), Gauge::default(), Members::default());
-        ledger.register("waiting", "Transactions that wait for a block", waiting.clone());
-        ledger.register("votes", "1 when this node votes, 0 when it only follows", votes.clone());
-        let help = "Of how many of the last 64 blocks the certificate holds the member's vote";
-        ledger.register("member_signed", help, members.signed.clone());
-        let help = "How often the member did not propose in its turn, before the last 64 blocks";
-        ledger.register("member_missed", help, members.missed.clone());
-        Self { registry, requests, durations, in_flight, waiting, votes, members }
+        let (ledger, members) = (Ledger::default(), Members::default());
+        ledger.register(registry.sub_registry_with_prefix("ledger"));
+        members.register(registry.sub_registry_with_prefix("ledger_member"));
+        Self { registry, requests, durations, in_flight, ledger, members }
     }
 
     /// How the ledger is doing now.
-    pub(crate) fn ledger(&self, waiting: usize, votes: bool, members: Vec<Attendance>) {
-        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        self.votes.set(votes.into());
-        for Attendance { centre, signed, missed } in members {
-            let member = Member { centre: centre.to_string() };
-            self.members.signed.get_or_create(&member).set(signed.into());
-            self.members.missed.get_or_create(&member).set(missed.into());
-        }
+    pub(crate) fn ledger(&self, now: &Now) {
+        self.ledger.set(now);
+        self.members.set(now.rounds.as_ref().map_or(&[], |rounds| &rounds.members));
     }
 
     /// A request was answered.
@@ -107,6 +127,75 @@ impl Metrics {
     }
 }
 
+impl Ledger {
+    fn register(&self, registry: &mut Registry) {
+        let gauges = [
+            ("height", "The height of the last final block here", &self.height),
+            ("epoch", "The epoch that this node is in", &self.epoch),
+            ("connected", "How many other validators this node is connected to", &self.connected),
+            ("waiting", "Transactions that wait for a block", &self.waiting),
+            ("waiting_bytes", "The bytes of those", &self.waiting_bytes),
+            ("outbox", "Transactions kept here until the ledger has them", &self.outbox),
+            ("votes", "1 when this node votes, 0 when it only follows", &self.votes),
+            ("missing", "Blocks from the beginning that are not here yet", &self.missing),
+            (
+                "round_changes",
+                "Rounds that ended without a block, before the last 64 blocks",
+                &self.round_changes,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        let help = "How long the oldest transaction of the outbox has waited; 0 when none waits";
+        registry.register_with_unit("outbox_age", help, Unit::Seconds, self.outbox_age.clone());
+    }
+
+    fn set(&self, now: &Now) {
+        let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.height, now.height);
+        set(&self.epoch, now.epoch);
+        set(&self.connected, now.connected as u64);
+        set(&self.waiting, now.waiting as u64);
+        set(&self.waiting_bytes, now.waiting_bytes as u64);
+        set(&self.outbox, now.outbox.0);
+        set(&self.outbox_age, now.outbox.1);
+        set(&self.votes, now.votes.into());
+        set(&self.missing, now.missing);
+        set(&self.round_changes, now.rounds.as_ref().map_or(0, |rounds| rounds.changes.into()));
+    }
+}
+
+impl Members {
+    fn register(&self, registry: &mut Registry) {
+        let help = "Of how many of the last 64 blocks the certificate holds the member's vote";
+        registry.register("signed", help, self.signed.clone());
+        let help = "How often the member did not propose in its turn, before the last 64 blocks";
+        registry.register("missed", help, self.missed.clone());
+        let help = "How many blocks the member's node is behind this one; absent when it is silent";
+        registry.register("behind", help, self.behind.clone());
+    }
+
+    /// Whoever is no member any more, or is silent, is not told of.
+    fn set(&self, members: &[Attendance]) {
+        for family in [&self.signed, &self.missed, &self.behind] {
+            family.clear();
+        }
+        for Attendance { centre, votes, signed, missed, behind } in members {
+            let member = Member { centre: centre.to_string() };
+            let set =
+                |family: &Family<Member, Gauge>, value| family.get_or_create(&member).set(value);
+            if *votes {
+                set(&self.signed, i64::from(*signed));
+                set(&self.missed, i64::from(*missed));
+            }
+            if let Some(behind) = behind {
+                set(&self.behind, i64::try_from(*behind).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
+
 /// The method's name; one name for all that HTTP does not define, so that labels stay few.
 pub(crate) fn name(method: &Method) -> &'static str {
     let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
@@ -121,8 +210,6 @@ mod tests {
     fn two_sources_make_one_text() {
         let metrics = Metrics::new();
         metrics.answered("GET", "/api/v1/rules/{id}", 404, Duration::from_millis(3));
-        let centre = aegle_model::Name::new("ZMC").unwrap();
-        metrics.ledger(5, true, vec![Attendance { centre, signed: 60, missed: 3 }]);
         let text = metrics.text("# TYPE height gauge\nheight 7\n# EOF\n", 2);
         assert_eq!(text.matches("# EOF").count(), 1);
         assert!(text.starts_with("# TYPE height gauge\nheight 7\n"));
@@ -130,8 +217,51 @@ mod tests {
         let line = "aegle_api_requests_total{method=\"GET\",route=\"/api/v1/rules/{id}\",status=\"404\"} 1\n";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("aegle_api_request_duration_seconds_bucket"), "{text}");
-        assert!(text.contains("aegle_ledger_waiting 5\n"), "{text}");
-        assert!(text.contains("aegle_ledger_member_missed{centre=\"ZMC\"} 3\n"), "{text}");
+    }
+
+    fn now(members: Vec<Attendance>) -> Now {
+        let rounds = Some(Rounds { blocks: 64, changes: 7, members });
+        let (height, epoch, connected, waiting, waiting_bytes) = (812, 2, 3, 5, 900);
+        let (votes, missing, outbox) = (true, 30, (4, 61));
+        Now { height, epoch, connected, waiting, waiting_bytes, votes, missing, outbox, rounds }
+    }
+
+    #[test]
+    fn whoever_watches_sees_how_the_ledger_is_doing() {
+        let metrics = Metrics::new();
+        let name = |code| aegle_model::Name::new(code).unwrap();
+        let zmc =
+            Attendance { centre: name("ZMC"), votes: true, signed: 60, missed: 3, behind: Some(9) };
+        let away =
+            Attendance { centre: name("KHM"), votes: true, signed: 0, missed: 4, behind: None };
+        let new =
+            Attendance { centre: name("NEW"), votes: false, signed: 0, missed: 0, behind: Some(0) };
+        metrics.ledger(&now(vec![zmc, away, new]));
+        let text = metrics.text("", 0);
+        let has = |line: &str| text.lines().any(|other| other == line);
+        for line in [
+            "aegle_ledger_height 812",
+            "aegle_ledger_epoch 2",
+            "aegle_ledger_connected 3",
+            "aegle_ledger_waiting 5",
+            "aegle_ledger_waiting_bytes 900",
+            "aegle_ledger_outbox 4",
+            "aegle_ledger_outbox_age_seconds 61",
+            "aegle_ledger_votes 1",
+            "aegle_ledger_missing 30",
+            "aegle_ledger_round_changes 7",
+            "aegle_ledger_member_signed{centre=\"ZMC\"} 60",
+            "aegle_ledger_member_missed{centre=\"ZMC\"} 3",
+            "aegle_ledger_member_behind{centre=\"ZMC\"} 9",
+            "aegle_ledger_member_signed{centre=\"KHM\"} 0",
+            "aegle_ledger_member_behind{centre=\"NEW\"} 0",
+        ] {
+            assert!(has(line), "{line}\n{text}");
+        }
+        assert!(!text.contains("member_behind{centre=\"KHM\"}"), "it is silent\n{text}");
+        assert!(!text.contains("member_signed{centre=\"NEW\"}"), "it has no vote\n{text}");
+        metrics.ledger(&now(Vec::new()));
+        assert!(!metrics.text("", 0).contains("KHM"), "it left");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What other centres ask of this one: decide, hand out a part, take an offer, be there. And what its
+//! What other centres ask of this one: decide, hand out a part, take an offer, say how far it is. And what its
 //! own operator does: its blocks.
 //!
 //! Bodies are canonical bytes. Who calls is known from the certificate of the connection, never
@@ -80,6 +80,7 @@ async fn blocks(
     Ok(centre.back_up(from.centre, &message).await?)
 }
 
-async fn ping(_: Caller) -> StatusCode {
-    StatusCode::NO_CONTENT
+/// How far this node is, as eight bytes, the lowest first.
+async fn ping(State(centre): State<Centre>, _: Caller) -> Vec<u8> {
+    centre.height().to_le_bytes().to_vec()
 }

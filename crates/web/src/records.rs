@@ -3,15 +3,17 @@
 
 use crate::border;
 use crate::json::Json;
+use crate::limits::Gate;
 use crate::problem::{Answer, Problem};
 use crate::rule::Purpose;
 use crate::signed::By;
-use aegle_centre::{Ask, Centre, Whose};
-use aegle_ledger::{Genesis, Wish};
+use aegle_centre::{Ask, Centre, Names, Whose};
+use aegle_ledger::Wish;
 use aegle_model::Name;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// What is asked for.
@@ -70,18 +72,21 @@ enum PartStatus {
     (status = 401, description = "not signed in", body = Problem),
     (status = 403, description = "only patients and professionals read records", body = Problem),
     (status = 422, description = "a value is wrong", body = Problem),
+    (status = 429, description = "asked too often, of one patient or at all", body = Problem),
     (status = 503, description = "a part is down", body = Problem),
 ))]
 pub(crate) async fn read(
     State(centre): State<Centre>,
+    State(gate): State<Arc<Gate>>,
     By(caller): By,
     Json(request): Json<RecordRequest>,
 ) -> Answer<axum::Json<Record>> {
-    let genesis = &centre.parts().genesis;
-    let ask = request.checked(genesis)?;
+    let names = centre.member_names();
+    let ask = request.checked(&names)?;
+    gate.askers.count(&caller, &ask)?;
     let answer = centre.read_record(&caller, ask).await?;
     let parts = answer.parts.into_iter().map(|part| RecordPart {
-        centre: border::code(genesis, part.centre),
+        centre: names.code(part.centre),
         status: if part.sealed.is_some() { PartStatus::Answered } else { PartStatus::Missing },
         sealed: part.sealed.map(|sealed| border::base64(&sealed)),
     });
@@ -90,11 +95,11 @@ pub(crate) async fn read(
 }
 
 impl RecordRequest {
-    fn checked(self, genesis: &Genesis) -> Answer<Ask> {
+    fn checked(self, names: &Names) -> Answer<Ask> {
         let handle = self.patient.map(|handle| handle.parse());
         let handle = handle.transpose().map_err(|error| Problem::malformed("patient", error))?;
         let wish = |(code, tags): (String, Vec<Name>)| {
-            Ok(Wish { centre: border::centre(genesis, &code, "wishes")?, tags })
+            Ok(Wish { centre: border::centre(names, &code, "wishes")?, tags })
         };
         Ok(Ask {
             whose: handle.map_or(Whose::Own, Whose::Handle),

@@ -3,8 +3,8 @@
 use crate::border;
 use crate::problem::{Answer, Problem};
 use aegle_access as access;
-use aegle_centre::RuleDraft;
-use aegle_ledger::{Genesis, OpenedRule};
+use aegle_centre::{Names, RuleDraft};
+use aegle_ledger::OpenedRule;
 use aegle_model::{self as model, Name, Window};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -96,9 +96,9 @@ pub(crate) struct Rule {
 
 impl Rule {
     /// The rule with checked values.
-    pub(crate) fn checked(self, genesis: &Genesis) -> Answer<RuleDraft> {
+    pub(crate) fn checked(self, names: &Names) -> Answer<RuleDraft> {
         let scoped = |(place, ScopedTag { centre, tag }): (usize, ScopedTag)| {
-            Ok((border::centre(genesis, &centre, &format!("scope[{place}].centre"))?, tag))
+            Ok((border::centre(names, &centre, &format!("scope[{place}].centre"))?, tag))
         };
         let end = |text: Option<String>, field| {
             text.map(|text| border::instant(&text, field)).transpose()
@@ -106,7 +106,7 @@ impl Rule {
         let (from, until) = (end(self.from, "from")?, end(self.until, "until")?);
         Ok(RuleDraft {
             effect: self.effect.into(),
-            grantee: self.grantee.checked(genesis)?,
+            grantee: self.grantee.checked(names)?,
             scope: self.scope.into_iter().enumerate().map(scoped).collect::<Answer<_>>()?,
             window: Window::new(from, until).map_err(|error| Problem::malformed("until", error))?,
             purposes: self.purposes.into_iter().map(access::Purpose::from).collect(),
@@ -114,14 +114,14 @@ impl Rule {
     }
 
     /// A rule as its patient wrote it.
-    pub(crate) fn shown(rule: &OpenedRule, genesis: &Genesis) -> Self {
-        let scope = rule.scope.iter().map(|scoped| ScopedTag {
-            centre: border::code(genesis, scoped.centre),
-            tag: scoped.tag.clone(),
-        });
+    pub(crate) fn shown(rule: &OpenedRule, names: &Names) -> Self {
+        let scope = rule
+            .scope
+            .iter()
+            .map(|scoped| ScopedTag { centre: names.code(scoped.centre), tag: scoped.tag.clone() });
         Self {
             effect: rule.effect.into(),
-            grantee: Grantee::shown(&rule.grantee, genesis),
+            grantee: Grantee::shown(&rule.grantee, names),
             scope: scope.collect(),
             from: rule.window.from().map(border::time),
             until: rule.window.until().map(border::time),
@@ -131,31 +131,31 @@ impl Rule {
 }
 
 impl Grantee {
-    fn checked(self, genesis: &Genesis) -> Answer<model::Grantee> {
-        let named = |code: &str| border::centre(genesis, code, "grantee.centre");
+    fn checked(self, names: &Names) -> Answer<model::Grantee> {
+        let member = |code: &str| border::centre(names, code, "grantee.centre");
         Ok(match self {
             Self::Professional { centre, id } => {
-                model::Grantee::Professional { centre: named(&centre)?, id }
+                model::Grantee::Professional { centre: member(&centre)?, id }
             }
             Self::Department { centre, id } => {
-                model::Grantee::Department { centre: named(&centre)?, id }
+                model::Grantee::Department { centre: member(&centre)?, id }
             }
             Self::Organisation { centre } => {
-                model::Grantee::Organisation { centre: named(&centre)? }
+                model::Grantee::Organisation { centre: member(&centre)? }
             }
         })
     }
 
-    fn shown(grantee: &model::Grantee, genesis: &Genesis) -> Self {
+    fn shown(grantee: &model::Grantee, names: &Names) -> Self {
         match grantee {
             model::Grantee::Professional { centre, id } => {
-                Self::Professional { centre: border::code(genesis, *centre), id: id.clone() }
+                Self::Professional { centre: names.code(*centre), id: id.clone() }
             }
             model::Grantee::Department { centre, id } => {
-                Self::Department { centre: border::code(genesis, *centre), id: id.clone() }
+                Self::Department { centre: names.code(*centre), id: id.clone() }
             }
             model::Grantee::Organisation { centre } => {
-                Self::Organisation { centre: border::code(genesis, *centre) }
+                Self::Organisation { centre: names.code(*centre) }
             }
         }
     }

@@ -6,8 +6,7 @@ use crate::json::Json;
 use crate::problem::{Answer, Problem};
 use crate::rule::{Purpose, Rule};
 use crate::signed::By;
-use aegle_centre::{Centre, GrantedRule, PreviewCell, PreviewPart, Progress, Standing};
-use aegle_ledger::Genesis;
+use aegle_centre::{Centre, GrantedRule, Names, PreviewCell, PreviewPart, Progress, Standing};
 use aegle_model::{self as model, RuleId};
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
@@ -134,8 +133,9 @@ pub(crate) async fn list(
     Query(Moment { at }): Query<Moment>,
 ) -> Answer<axum::Json<Vec<KnownRule>>> {
     let at = at.as_deref().map(moment).transpose()?;
-    let rules = centre.rules(&caller, at).await?.into_iter();
-    Ok(axum::Json(rules.map(|rule| KnownRule::new(rule, &centre.parts().genesis)).collect()))
+    let rules = centre.rules(&caller, at).await?;
+    let names = centre.names(&rules).await?;
+    Ok(axum::Json(rules.into_iter().map(|rule| KnownRule::new(rule, &names)).collect()))
 }
 
 /// Puts a rule into force.
@@ -153,7 +153,7 @@ pub(crate) async fn grant(
     name: Name,
     Json(rule): Json<Rule>,
 ) -> Answer<(StatusCode, axum::Json<RuleChanged>)> {
-    let draft = rule.checked(&centre.parts().genesis)?;
+    let draft = rule.checked(&centre.member_names())?;
     let (id, progress) = centre.grant(&caller, draft, name.get()).await?;
     let code = match progress {
         Progress::Made => StatusCode::CREATED,
@@ -199,15 +199,16 @@ pub(crate) async fn preview(
     By(caller): By,
     Json(request): Json<PreviewRequest>,
 ) -> Answer<axum::Json<Vec<PreviewedCentre>>> {
-    let genesis = &centre.parts().genesis;
-    let extra = request.rule.map(|rule| rule.checked(genesis)).transpose()?;
+    let names = centre.member_names();
+    let extra = request.rule.map(|rule| rule.checked(&names)).transpose()?;
     let PreviewRequester { centre: employer, professional, departments } = request.requester;
-    let employer = border::centre(genesis, &employer, "requester.centre")?;
+    let employer = border::centre(&names, &employer, "requester.centre")?;
     let requester =
         model::Requester::Professional { centre: employer, id: professional, departments };
     let parts = centre.preview(&caller, (requester, request.purpose.into()), extra).await?;
+    let names = centre.names(&parts).await?;
     let shown = parts.into_iter().map(|PreviewPart { centre, cells }| PreviewedCentre {
-        centre: border::code(genesis, centre),
+        centre: names.code(centre),
         cells: cells.into_iter().map(PreviewedCell::from).collect(),
     });
     Ok(axum::Json(shown.collect()))
@@ -230,14 +231,14 @@ impl From<PreviewCell> for PreviewedCell {
 }
 
 impl KnownRule {
-    fn new(GrantedRule { id, rule, standing }: GrantedRule, genesis: &Genesis) -> Self {
+    fn new(GrantedRule { id, rule, standing }: GrantedRule, names: &Names) -> Self {
         let (status, why) = match standing {
             Standing::InForce => (Status::InForce, None),
             Standing::Waiting => (Status::Waiting, None),
             Standing::Revoking => (Status::Revoking, None),
             Standing::Refused(why) => (Status::Refused, Some(why.to_string())),
         };
-        Self { id: id.to_string(), rule: rule.map(|rule| Rule::shown(&rule, genesis)), status, why }
+        Self { id: id.to_string(), rule: rule.map(|rule| Rule::shown(&rule, names)), status, why }
     }
 }
 

@@ -115,7 +115,7 @@ pub(crate) async fn me(State(centre): State<Centre>, Signed(session): Signed) ->
         _ => (None, None),
     };
     let expires = border::time(session.expires);
-    let centre = border::code(&centre.parts().genesis, centre.id());
+    let centre = centre.member_names().code(centre.id());
     axum::Json(Me { centre, role, handle, professional, departments, expires })
 }
 

@@ -1,17 +1,19 @@
 //! How this node is doing, for people and for machines.
 
 use crate::border::{self, blocking};
+use crate::metrics::Now;
 use crate::problem::{Answer, Problem};
 use crate::signed::Signed;
 use crate::{App, metrics};
-use aegle_centre::{Attendance, Centre, now};
+use aegle_centre::{Attendance, Centre, Outbox, chain, now};
 use aegle_ledger::Certificate;
-use axum::extract::State;
+use aegle_model::Canonical as _;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// How the ledger is doing, as seen from this node.
 #[derive(Serialize, ToSchema)]
@@ -23,40 +25,56 @@ pub(crate) struct LedgerStatus {
     /// That block's time.
     #[schema(format = DateTime)]
     time: String,
+    /// The epoch that this node is in.
+    epoch: u64,
     /// How many nodes agree on blocks, this one included.
     validators: usize,
     /// How many of the others this node is connected to.
     connected: usize,
     /// How many nodes are needed to agree.
     quorum: usize,
-    /// How many transactions wait here.
+    /// How many transactions wait here for a block.
     waiting: usize,
-    /// Whether this node votes; one that lost the journal of its votes only follows.
+    /// The bytes of those.
+    waiting_bytes: usize,
+    /// How many transactions of this centre are kept until the ledger has them.
+    outbox: u64,
+    /// How many seconds the oldest of those has waited; 0 when none waits.
+    outbox_age_s: u64,
+    /// Whether this node votes; one that lost the journal of its votes, or misses blocks, only follows.
     votes: bool,
+    /// How many blocks from the beginning are not here yet, after the state was fetched from others.
+    missing: u64,
     /// Whether the engine runs.
     running: bool,
     /// Of how many of the last blocks `members` tells.
     blocks: u32,
+    /// How many rounds before them ended without a block.
+    round_changes: u32,
     /// Who took part in them.
-    members: Vec<Member>,
+    members: Vec<Participant>,
 }
 
 /// What one member did for the last blocks.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Member {
+pub(crate) struct Participant {
     /// The centre's code.
     centre: String,
+    /// Whether it votes; one that was just admitted only follows.
+    votes: bool,
     /// For how many blocks its vote is among those that made the block final. No more votes are
     /// kept than are needed, so that a healthy member lacks in some.
     signed: u32,
     /// How often it was its turn to propose a block and none came of it.
     missed: u32,
+    /// How many blocks its node says it is behind this one; null when it says nothing.
+    behind: Option<u64>,
 }
 
-impl From<Attendance> for Member {
+impl From<Attendance> for Participant {
     fn from(member: Attendance) -> Self {
-        let Attendance { centre, signed, missed } = member;
-        Self { centre: centre.to_string(), signed, missed }
+        let Attendance { centre, votes, signed, missed, behind } = member;
+        Self { centre: centre.to_string(), votes, signed, missed, behind }
     }
 }
 
@@ -88,20 +106,65 @@ pub(crate) async fn ledger(
     _: Signed,
 ) -> Answer<axum::Json<LedgerStatus>> {
     let status = centre.parts().ledger.status();
-    let (blocks, members) = centre.attendance().await?;
+    let (rounds, outbox) = (centre.rounds().await?, centre.outbox().await?);
     Ok(axum::Json(LedgerStatus {
         network: centre.parts().genesis.network().to_string(),
         height: status.height,
         time: border::time(status.time),
+        epoch: status.epoch,
         validators: status.validators,
         connected: status.connected,
         quorum: Certificate::quorum(status.validators),
         waiting: status.waiting,
+        waiting_bytes: status.waiting_bytes,
+        outbox: outbox.count,
+        outbox_age_s: outbox.age_s(now()),
         votes: status.votes,
+        missing: status.missing,
         running: status.running,
-        blocks,
-        members: members.into_iter().map(Member::from).collect(),
+        blocks: rounds.blocks,
+        round_changes: rounds.changes,
+        members: rounds.members.into_iter().map(Participant::from).collect(),
     }))
+}
+
+/// Which height is to be proven.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ProofQuery {
+    /// A height that a node has answered with.
+    height: u64,
+}
+
+/// What proves that the ledger has reached a height: a client that wants no older state later believes
+/// nothing less.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LedgerProof {
+    /// The network's genesis as canonical bytes in base 64; its hash begins with the network's id.
+    genesis: String,
+    /// The header of that height with the votes for it, and every change of validators since the
+    /// genesis: an `Anchor` (`docs/formats.md`, section 12) as canonical bytes in base 64.
+    anchor: String,
+}
+
+/// Proof that the ledger has reached a height.
+#[utoipa::path(get, path = "/ledger/proof", tag = "status", security(("token" = [])), params(ProofQuery), responses(
+    (status = 200, description = "the proof", body = LedgerProof),
+    (status = 401, description = "not signed in", body = Problem),
+    (status = 404, description = "the ledger has not reached that height", body = Problem),
+    (status = 422, description = "no height", body = Problem),
+    (status = 503, description = "the votes are not at hand", body = Problem),
+))]
+pub(crate) async fn proof(
+    State(centre): State<Centre>,
+    _: Signed,
+    Query(ProofQuery { height }): Query<ProofQuery>,
+) -> Answer<axum::Json<LedgerProof>> {
+    let anchor = centre.header_proof(height).await?;
+    let anchor = borsh::to_vec(&anchor).map_err(|error| Problem::failed(&error))?;
+    let genesis = border::base64(&centre.parts().genesis.to_bytes());
+    Ok(axum::Json(LedgerProof { genesis, anchor: border::base64(&anchor) }))
 }
 
 /// Whether the process answers.
@@ -139,8 +202,22 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
     let ledger = &app.centre.parts().ledger;
     let status = ledger.status();
     // Without the engine there is nobody to tell of, and its other counters are wanted all the more.
-    let members = app.centre.attendance().await.map(|(_, members)| members).unwrap_or_default();
-    app.metrics.ledger(status.waiting, status.votes, members);
+    let rounds = app.centre.rounds().await.ok();
+    let outbox = app.centre.outbox().await.unwrap_or_else(|error| {
+        tracing::error!(error = chain(&error), "Could not look at the outbox");
+        Outbox::default()
+    });
+    app.metrics.ledger(&Now {
+        height: status.height,
+        epoch: status.epoch,
+        connected: status.connected,
+        waiting: status.waiting,
+        waiting_bytes: status.waiting_bytes,
+        votes: status.votes,
+        missing: status.missing,
+        outbox: (outbox.count, outbox.age_s(now())),
+        rounds,
+    });
     let engine = ledger.metrics();
     let text = app.metrics.text(&engine, app.gate.in_flight());
     ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response()

@@ -1,84 +1,101 @@
-//! Four centres of the demonstration as processes of their own, on addresses of their own, with
-//! cables between their ledgers.
+//! Four centres of the demonstration as processes of their own, with cables between their ledgers.
 
+use crate::ground::{Ground, Sites};
 use crate::wire::{Quality, Wire};
-use aegle_ledger::{Block, Body, read_segment, rule_id};
+use aegle_ledger::{Block, Body, Outcome, read_segment, rule_id};
 use aegle_node::Client;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 /// The centres of the demonstration; its patient is at the first two.
-const CODES: [&str; 4] = ["ZMC", "FCRB", "USTAN", "KHM"];
+pub(crate) const CODES: [&str; 4] = ["ZMC", "FCRB", "USTAN", "KHM"];
 
 /// One centre's node.
 pub(crate) struct Node {
     home: PathBuf,
-    ledger: SocketAddr,
-    pub(crate) api: SocketAddr,
+    listens: Sites<SocketAddr>,
+    /// What starts it where it stands.
+    command: Box<dyn Fn() -> Command + Send>,
     child: Option<Child>,
 }
 
-/// The network.
+/// The network. Nodes end before the ground and the folder go that they stand in.
 pub(crate) struct Network {
-    folder: tempfile::TempDir,
     pub(crate) nodes: Vec<Node>,
     /// The cable from one node to another.
     wires: BTreeMap<(usize, usize), Wire>,
+    ground: Arc<Ground>,
+    folder: tempfile::TempDir,
 }
 
 impl Network {
     /// Plays the demonstration once, so that there are data and a patient; then lays cables.
-    pub(crate) async fn set_up() -> Self {
+    pub(crate) async fn set_up(ground: Arc<Ground>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("network");
         let words =
             ["demo", "--once", "--json", "--patients", "30", "--dir", dir.to_str().unwrap()];
         let played = aegle(&words).output().unwrap();
         assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
-        let node = |number: usize| Node::new(&dir.join(CODES[number]), number);
+        let node = |number: usize| Node::new(&dir.join(CODES[number]), number, &ground);
         let nodes: Vec<_> = (0..CODES.len()).map(node).collect();
         let mut wires = BTreeMap::new();
         for from in 0..nodes.len() {
             for to in (0..nodes.len()).filter(|to| *to != from) {
-                wires.insert((from, to), Wire::to(nodes[to].ledger).await);
+                let target = nodes[to].listens.ledger;
+                wires.insert((from, to), ground.lay(from, to, target).await);
             }
         }
-        let network = Self { folder, nodes, wires };
+        let network = Self { nodes, wires, ground, folder };
         for from in 0..network.nodes.len() {
             network.connect(from);
         }
         network
     }
 
-    /// Writes the configuration of a node: own addresses, the cables as its peers.
+    /// Writes the configuration of a node: where it listens, the cables as its peers.
     fn connect(&self, from: usize) {
         let path = self.nodes[from].config();
-        let mut config: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
-        config["ledger"]["listen"] = self.nodes[from].ledger.to_string().into();
+        let mut config = read(&path);
+        let Sites { ledger, peer, api } = self.nodes[from].listens;
+        for (service, address) in [("ledger", ledger), ("peer", peer), ("api", api)] {
+            config[service]["listen"] = address.to_string().into();
+        }
+        let code = |peer: &toml::Value| {
+            CODES.iter().position(|code| peer["centre"].as_str() == Some(code)).unwrap()
+        };
         for peer in config["ledger"]["peers"].as_array_mut().unwrap() {
-            let to = CODES.iter().position(|code| peer["centre"].as_str() == Some(code)).unwrap();
-            peer["address"] = self.wires[&(from, to)].address.to_string().into();
+            peer["address"] = self.wires[&(from, code(peer))].address.to_string().into();
+        }
+        for peer in config["peer"]["peers"].as_array_mut().unwrap() {
+            if let Some(address) = self.ground.lake(from, code(peer)) {
+                peer["address"] = address.to_string().into();
+            }
         }
         fs::write(path, config.to_string()).unwrap();
     }
 
     /// Sets the quality of every cable between `these` and the others, both ways.
     pub(crate) fn around(&self, these: &[usize], quality: Quality) {
-        let crosses = |(from, to): &(usize, usize)| these.contains(from) != these.contains(to);
-        let wires = self.wires.iter().filter(|(ends, _)| crosses(ends));
-        wires.for_each(|(_, wire)| wire.set(quality));
+        self.set(quality, |(from, to)| these.contains(&from) != these.contains(&to));
     }
 
     /// Sets the quality of every cable.
     pub(crate) fn everywhere(&self, quality: Quality) {
-        self.wires.values().for_each(|wire| wire.set(quality));
+        self.set(quality, |_| true);
+    }
+
+    fn set(&self, quality: Quality, of: impl Fn((usize, usize)) -> bool) {
+        let wires = self.wires.iter().filter(|(ends, _)| of(**ends));
+        wires.for_each(|(ends, wire)| self.ground.set(*ends, wire, quality));
     }
 
     /// Waits until all nodes are ready.
@@ -135,14 +152,37 @@ pub(crate) fn rules(blocks: &[Block]) -> Vec<String> {
     granted.map(|(entry, _)| rule_id(&entry.change_id().unwrap()).to_string()).collect()
 }
 
+/// The ids of all requests for a record that these blocks decided, in order.
+pub(crate) fn requests(blocks: &[Block]) -> Vec<String> {
+    let entries = blocks.iter().flat_map(|block| &block.entries);
+    let decided = entries.filter(|(_, outcome)| matches!(outcome, Outcome::Decided(_)));
+    let requests = decided.filter_map(|(entry, _)| match entry.body() {
+        Body::Disclose(disclose) => Some(disclose.request.to_string()),
+        _ => None,
+    });
+    requests.collect()
+}
+
 impl Node {
-    fn new(home: &Path, number: usize) -> Self {
-        let config: toml::Table =
-            fs::read_to_string(home.join("aegle.toml")).unwrap().parse().unwrap();
-        let api = config["api"]["listen"].as_str().unwrap().parse().unwrap();
-        // Each node at an address of its own.
-        let own = TcpListener::bind(format!("127.0.0.{}:0", number + 11)).unwrap();
-        Self { home: home.to_owned(), ledger: own.local_addr().unwrap(), api, child: None }
+    fn new(home: &Path, number: usize, ground: &Arc<Ground>) -> Self {
+        let config = read(&home.join("aegle.toml"));
+        let now = |service: &str| -> SocketAddr {
+            config[service]["listen"].as_str().unwrap().parse().unwrap()
+        };
+        let Sites { ledger, peer, api } = ground.listens(number);
+        let listens = Sites {
+            ledger: ledger.unwrap_or_else(|| now("ledger")),
+            peer: peer.unwrap_or_else(|| now("peer")),
+            api: api.unwrap_or_else(|| now("api")),
+        };
+        let ground = Arc::clone(ground);
+        let command = Box::new(move || ground.command(number, AEGLE));
+        Self { home: home.to_owned(), listens, command, child: None }
+    }
+
+    /// Where the node's API is.
+    pub(crate) fn api(&self) -> SocketAddr {
+        self.listens.api
     }
 
     fn config(&self) -> PathBuf {
@@ -157,7 +197,8 @@ impl Node {
     pub(crate) fn start(&mut self) {
         let log = File::options().append(true).create(true).open(self.home.join("faults.log"));
         let log = log.unwrap();
-        let mut command = aegle(&["node", "--config", self.config().to_str().unwrap()]);
+        let mut command = (self.command)();
+        command.args(["node", "--config", self.config().to_str().unwrap()]);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }
@@ -180,7 +221,7 @@ impl Node {
 
     /// Waits until the node says that all its parts work.
     pub(crate) async fn ready(&mut self) {
-        let client = Client::new(&format!("http://{}", self.api)).unwrap();
+        let client = Client::new(&format!("http://{}", self.api())).unwrap();
         let began = Instant::now();
         while !client.ready().await {
             assert!(began.elapsed() < PATIENCE, "the node is not ready\n{}", self.log());
@@ -193,7 +234,7 @@ impl Node {
     /// Waits until the node is ready; starts it again when it has given up, as whoever looks after its
     /// machine would.
     pub(crate) async fn returns(&mut self) {
-        let client = Client::new(&format!("http://{}", self.api)).unwrap();
+        let client = Client::new(&format!("http://{}", self.api())).unwrap();
         let began = Instant::now();
         while !client.ready().await {
             assert!(began.elapsed() < PATIENCE, "the node does not return\n{}", self.log());
@@ -206,7 +247,7 @@ impl Node {
     }
 
     async fn height(&self) -> Option<u64> {
-        let client = Client::new(&format!("http://{}", self.api)).unwrap();
+        let client = Client::new(&format!("http://{}", self.api())).unwrap();
         let client = client.sign_in("admin", "correct horse battery staple").await.ok()?;
         client.get("/ledger").await.ok()?.get("height").and_then(Value::as_u64)
     }
@@ -226,8 +267,14 @@ impl Drop for Node {
     }
 }
 
+const AEGLE: &str = env!("CARGO_BIN_EXE_aegle");
+
+fn read(config: &Path) -> toml::Table {
+    fs::read_to_string(config).unwrap().parse().unwrap()
+}
+
 fn aegle(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aegle"));
+    let mut command = Command::new(AEGLE);
     command.args(words);
     command
 }

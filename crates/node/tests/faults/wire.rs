@@ -1,4 +1,5 @@
-//! Cables that can be cut and slowed down: a TCP proxy between each pair of nodes.
+//! Cables that can be cut and slowed down where there are no real ones, or none that can be slow: a TCP
+//! proxy between each pair of nodes.
 
 use rand::Rng as _;
 use std::net::SocketAddr;

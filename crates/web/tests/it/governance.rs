@@ -2,7 +2,7 @@
 
 use crate::support::Network;
 use aegle_access::Policy;
-use aegle_ledger::{Amendment, Switch};
+use aegle_ledger::{Amendment, Anchor, Genesis, Switch};
 use aegle_model::Canonical as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -52,5 +52,24 @@ async fn what_one_centre_proposes_another_agrees_with() {
     }
     let nowhere = format!("/api/v1/governance/{}", "00".repeat(32));
     assert_eq!(one.post(&nowhere, &json!({ "agree": true })).await.status, 404);
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_height_that_a_node_answers_with_is_proven() {
+    let network = Network::start(&["ZMC"]).await;
+    let admin = network.nodes[0].sign_in("admin").await;
+    let listed = admin.get("/api/v1/governance").await;
+    let height: u64 = listed.headers["aegle-height"].to_str().unwrap().parse().unwrap();
+    let proof = admin.get(&format!("/api/v1/ledger/proof?height={height}")).await.json;
+    let bytes = |field: &str| STANDARD.decode(proof[field].as_str().unwrap()).unwrap();
+    assert_eq!(Genesis::from_bytes(&bytes("genesis")).unwrap(), network.genesis);
+    let anchor: Anchor = borsh::from_slice(&bytes("anchor")).unwrap();
+    assert_eq!(anchor.header.height, height);
+    anchor.verify(&network.genesis).unwrap();
+    for (height, status) in [("18446744073709551615", 404), ("-1", 422), ("x", 422)] {
+        let reply = admin.get(&format!("/api/v1/ledger/proof?height={height}")).await;
+        assert_eq!(reply.status, status, "{height}");
+    }
     network.stop().await;
 }

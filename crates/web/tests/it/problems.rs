@@ -197,6 +197,7 @@ fn actions() -> Vec<(&'static str, &'static str, Value)> {
         ("GET", "/me", Value::Null),
         ("GET", "/centres", Value::Null),
         ("GET", "/ledger", Value::Null),
+        ("GET", "/ledger/proof?height=99999999", Value::Null),
         ("GET", "/staff", Value::Null),
         ("GET", "/departments", Value::Null),
         ("GET", "/rules", Value::Null),
@@ -429,7 +430,7 @@ async fn one_member_cannot_take_every_place() {
         call_as(other, &door, Body::empty()).await
     };
     let (statuses, answer) = tokio::join!(calls, others);
-    assert_eq!(answer, StatusCode::NO_CONTENT);
+    assert_eq!(answer, StatusCode::OK);
     let count = |status| statuses.iter().filter(|found| **found == status).count();
     assert_eq!(count(StatusCode::REQUEST_TIMEOUT), 128);
     assert_eq!(count(StatusCode::SERVICE_UNAVAILABLE), 600 - 128);

@@ -207,6 +207,8 @@ async fn without_a_quorum_changes_wait_and_nothing_is_decided() {
         (kinds(&past), fates(&past)),
         (all.to_vec(), [&["made"][..], &["waiting"; 5]].concat())
     );
+    let (count, age_s) = outbox(&patient).await;
+    assert!(count == 5 && age_s > 0, "{count} {age_s}");
 
     let (reply, parts) = doctor.read(json!({ "patient": handle, "purpose": "treatment" })).await;
     assert_eq!((reply.status.as_u16(), &reply.json["part"]), (503, &json!("ledger")));
@@ -222,6 +224,7 @@ async fn without_a_quorum_changes_wait_and_nothing_is_decided() {
         (all.to_vec(), [&["made"; 5][..], &["refused"]].concat())
     );
     assert_eq!(past[5]["why"], "the patient has no such rule");
+    assert_eq!(outbox(&patient).await, (0, 0));
     assert_eq!(revoke().await.status, StatusCode::NO_CONTENT, "it is out of force");
     assert_eq!(history(&patient).await.len(), 5, "the patient has heard of it");
     assert_eq!(listed(&patient, "/api/v1/rules").await, []);
@@ -230,6 +233,20 @@ async fn without_a_quorum_changes_wait_and_nothing_is_decided() {
     assert_eq!(granted(&patient, "b", &deny).await, second, "it was made");
     assert_eq!((logged(&patient, "granted").await, logged(&patient, "revoked").await), (2, 1));
     network.stop().await;
+}
+
+/// How much waits for the ledger and for how long, as people and machines are told alike.
+async fn outbox(user: &User) -> (u64, u64) {
+    let status = user.get("/api/v1/ledger").await.json;
+    let metrics = user.get("/metrics").await.text;
+    let metric = |name: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} in {metrics}")).trim().parse().unwrap()
+    };
+    let told = (status["outbox"].as_u64().unwrap(), status["outbox_age_s"].as_u64().unwrap());
+    let counted = (metric("aegle_ledger_outbox "), metric("aegle_ledger_outbox_age_seconds "));
+    assert!(told.0 == counted.0 && counted.1.abs_diff(told.1) < 60, "{told:?} {counted:?}");
+    told
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,7 +125,8 @@ async fn snapshots(patient: &User, doctor: &User) {
     let ledger = doctor.get("/api/v1/ledger").await.json;
     insta::assert_json_snapshot!("ledger", ledger, {
         ".network" => "[id]", ".time" => "[time]", ".height" => "[height]",
-        ".waiting" => "[count]", ".blocks" => "[count]",
+        ".waiting" => "[count]", ".waiting_bytes" => "[count]", ".blocks" => "[count]",
+        ".outbox" => "[count]", ".outbox_age_s" => "[seconds]", ".round_changes" => "[count]",
         ".members[].signed" => "[count]", ".members[].missed" => "[count]",
     });
     preview(patient).await;

@@ -6,7 +6,7 @@ use aegle_consensus::{Config, Consensus, Peer, Timing};
 use aegle_identity::{Identity, Issuer, NewUser, Role};
 use aegle_lake::sealed::{Answer, OpeningKey};
 use aegle_lake::{Kek, Lake, Part};
-use aegle_ledger::Genesis;
+use aegle_ledger::{Epochs, Genesis};
 use aegle_model::{CentreId, Name, SigningKey, Timestamp};
 use aegle_web::{Limits, Member, TlsListener};
 use axum::Router;
@@ -94,6 +94,15 @@ impl Network {
 
     /// Starts the centres `running` of a network of `codes`, and waits for nothing.
     pub(crate) async fn silent(codes: &[&str], running: &[&str]) -> Self {
+        Self::with(codes, running, (Epochs::DEFAULT, Timing::default())).await
+    }
+
+    /// The same with epochs of another length, and another pace.
+    pub(crate) async fn with(
+        codes: &[&str],
+        running: &[&str],
+        (epochs, timing): (Epochs, Timing),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let synthetic = aegle_synth::generate(&dir.path().join("synth"), 7, PATIENTS).unwrap();
         let mut cards: Vec<_> =
@@ -103,13 +112,13 @@ impl Network {
             name: Name::new("test").unwrap(),
             time: Timestamp(0),
             policy: Policy { emergency: true },
-            epochs: aegle_ledger::Epochs::DEFAULT,
+            epochs,
             centres: cards.iter().map(|card| card.member.clone()).collect(),
         };
         let addresses = Addresses::of(&cards);
         let mut nodes = Vec::new();
         for card in cards.into_iter().filter(|card| running.contains(&card.code.as_str())) {
-            nodes.push(Node::start(card, &genesis, &addresses, dir.path()).await);
+            nodes.push(Node::start(card, (&genesis, timing), &addresses, dir.path()).await);
         }
         nodes.sort_by_key(|node| running.iter().position(|code| *code == node.code));
         Self { genesis, nodes, synthetic, dir }
@@ -169,7 +178,12 @@ impl Addresses {
 }
 
 impl Node {
-    async fn start(card: Card, genesis: &Genesis, addresses: &Addresses, dir: &Path) -> Self {
+    async fn start(
+        card: Card,
+        (genesis, timing): (&Genesis, Timing),
+        addresses: &Addresses,
+        dir: &Path,
+    ) -> Self {
         let home = dir.join("nodes").join(&card.code);
         std::fs::create_dir_all(&home).unwrap();
         let others = addresses.ledger.iter().filter(|peer| peer.key != card.key.public());
@@ -180,7 +194,7 @@ impl Node {
             key: card.key.clone(),
             listen: card.ledger,
             peers: others.cloned().collect(),
-            timing: Timing::default(),
+            timing,
         };
         let consensus = engine(config.clone()).await;
         let source = dir.join("synth").join(&card.code);

@@ -1,9 +1,5 @@
-//! Four centres, each set up by itself as its operator would, become one network.
+//! Centres that are set up apart from each other, as their operators would, and their nodes.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
-
-use aegle_node::Client;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -11,41 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 
-const CODES: [&str; 4] = ["USTAN", "ZMC", "FCRB", "KHM"];
-const ADMINISTRATOR: &str = "the first one who may sign in";
+pub(crate) const CODES: [&str; 4] = ["USTAN", "ZMC", "FCRB", "KHM"];
+pub(crate) const ADMINISTRATOR: &str = "the first one who may sign in";
 /// How long four nodes may take until they agree, on a busy machine.
-const READY: Duration = Duration::from_mins(3);
+pub(crate) const READY: Duration = Duration::from_mins(3);
 const STOP: Duration = Duration::from_secs(30);
 
-#[test]
-fn four_centres_set_up_apart_become_one_network() {
-    let folder = tempfile::tempdir().unwrap();
-    let homes = CODES.map(|code| set_up(folder.path(), code));
-    let genesis = make_genesis(folder.path(), &homes);
-    let ports: Vec<_> = free_addresses(3 * CODES.len()).chunks(3).map(<[_]>::to_vec).collect();
-    for (number, home) in homes.iter().enumerate() {
-        fs::copy(&genesis, home.join("genesis")).unwrap();
-        fill_in(home, number, &ports);
-    }
-    nothing_starts_with_a_wrong_pass_phrase(&homes[0]);
-    let mut nodes: Vec<_> = homes.iter().map(|home| Node::start(home)).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for (node, ports) in nodes.iter_mut().zip(&ports) {
-        let client = Client::new(&format!("http://{}", ports[2])).unwrap();
-        node.wait(READY, "ready", |_| runtime.block_on(client.ready()).then_some(()));
-        runtime.block_on(client.sign_in("admin", ADMINISTRATOR)).unwrap();
-    }
-    let client = Client::new(&format!("http://{}", ports[0][2])).unwrap();
-    nodes[0].run_out_of_files();
-    nodes[0].wait(READY, "ready again", |_| runtime.block_on(client.ready()).then_some(()));
-    for node in &mut nodes {
-        let status = node.stop();
-        assert!(status.success(), "{status}\n{}", node.log());
-    }
-}
-
 /// `aegle init`, and what it must leave.
-fn set_up(folder: &Path, code: &str) -> PathBuf {
+pub(crate) fn set_up(folder: &Path, code: &str) -> PathBuf {
     let home = folder.join(code);
     let first = aegle(&home, &["init", "--code", code, home.to_str().unwrap()]);
     assert!(first.status.success(), "{}", text(&first.stderr));
@@ -57,11 +26,13 @@ fn set_up(folder: &Path, code: &str) -> PathBuf {
 }
 
 /// `aegle genesis` twice, with the cards in another order.
-fn make_genesis(folder: &Path, homes: &[PathBuf; 4]) -> PathBuf {
+pub(crate) fn make_genesis(folder: &Path, homes: &[PathBuf; 4], more: &[&str]) -> PathBuf {
     let mut cards: Vec<_> = homes.iter().map(|home| home.join("card.toml")).collect();
     let make = |cards: &[PathBuf], file: &str| {
         let file = folder.join(file);
-        let mut words = vec!["genesis", "--name", "test", "--time", "2026-10-01T00:00:00Z", "-o"];
+        let mut words = vec!["genesis", "--name", "test", "--time", "2026-10-01T00:00:00Z"];
+        words.extend(more);
+        words.push("-o");
         words.extend([&file].into_iter().chain(cards).map(|path| path.to_str().unwrap()));
         let made = aegle(folder, &words);
         assert!(made.status.success(), "{}", text(&made.stderr));
@@ -78,7 +49,7 @@ fn make_genesis(folder: &Path, homes: &[PathBuf; 4]) -> PathBuf {
 
 /// Edits the configuration as a person would: own addresses, the other centres as peers. The
 /// ledgers find each other by name.
-fn fill_in(home: &Path, number: usize, ports: &[Vec<SocketAddr>]) {
+pub(crate) fn fill_in(home: &Path, number: usize, ports: &[Vec<SocketAddr>]) {
     let path = home.join("aegle.toml");
     let mut config = fs::read_to_string(&path).unwrap();
     let defaults = ["0.0.0.0:7401", "0.0.0.0:7402", "127.0.0.1:7403"];
@@ -100,26 +71,16 @@ fn fill_in(home: &Path, number: usize, ports: &[Vec<SocketAddr>]) {
     fs::write(path, config).unwrap();
 }
 
-fn nothing_starts_with_a_wrong_pass_phrase(home: &Path) {
-    let config = home.join("aegle.toml");
-    let refused = command(home, &["node", "--config", config.to_str().unwrap()])
-        .env("AEGLE_PASSPHRASE", "what somebody else has chosen")
-        .output()
-        .unwrap();
-    let told = text(&refused.stderr);
-    assert!(!refused.status.success() && told.contains("the pass phrase is wrong"), "{told}");
-}
-
 /// A node that ends with the test.
-struct Node {
-    child: Child,
-    log: PathBuf,
+pub(crate) struct Node {
+    pub(crate) child: Child,
+    pub(crate) log: PathBuf,
 }
 
 impl Node {
-    fn start(home: &Path) -> Self {
+    pub(crate) fn start(home: &Path) -> Self {
         let log = home.join("node.log");
-        let file = File::create(&log).unwrap();
+        let file = File::options().append(true).create(true).open(&log).unwrap();
         let config = home.join("aegle.toml");
         let mut command = command(home, &["node", "--config", config.to_str().unwrap()]);
         command.stdout(file.try_clone().unwrap()).stderr(file);
@@ -127,7 +88,7 @@ impl Node {
     }
 
     /// Asks until there is an answer.
-    fn wait<T>(
+    pub(crate) fn wait<T>(
         &mut self,
         within: Duration,
         what: &str,
@@ -143,29 +104,13 @@ impl Node {
         }
     }
 
-    /// The engine stops itself when it cannot open its journal; the node is to start again, in the
-    /// same process.
-    fn run_out_of_files(&mut self) {
-        let pid = Pid::from_child(&self.child);
-        let usual = getrlimit(Resource::Nofile);
-        let none_more = Rlimit { current: Some(3), ..usual };
-        prlimit(Some(pid), Resource::Nofile, none_more).unwrap();
-        let log = self.log.clone();
-        let again = |_: &mut Child| {
-            let told = fs::read_to_string(&log).unwrap();
-            told.contains("the node starts again").then_some(())
-        };
-        self.wait(READY, "failing", again);
-        prlimit(Some(pid), Resource::Nofile, usual).unwrap();
-    }
-
-    fn stop(&mut self) -> ExitStatus {
+    pub(crate) fn stop(&mut self) -> ExitStatus {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(asked.success());
         self.wait(STOP, "stopped", |child| child.try_wait().unwrap())
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 }
@@ -178,12 +123,12 @@ impl Drop for Node {
     }
 }
 
-fn aegle(home: &Path, words: &[&str]) -> Output {
+pub(crate) fn aegle(home: &Path, words: &[&str]) -> Output {
     command(home, words).output().unwrap()
 }
 
 /// `aegle` with the pass phrases of the centre in this folder.
-fn command(home: &Path, words: &[&str]) -> Command {
+pub(crate) fn command(home: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aegle"));
     command
         .args(words)
@@ -193,12 +138,12 @@ fn command(home: &Path, words: &[&str]) -> Command {
 }
 
 /// Addresses on this machine that nobody listens at now.
-fn free_addresses(count: usize) -> Vec<SocketAddr> {
+pub(crate) fn free_addresses(count: usize) -> Vec<SocketAddr> {
     let bind = |_| TcpListener::bind("127.0.0.1:0").unwrap();
     let listeners: Vec<_> = (0..count).map(bind).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap()).collect()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
