@@ -1,6 +1,6 @@
 //! How liars lie: to whom they speak, what they hear, what they propose.
 
-use super::plan::{Alteration, Lie};
+use super::plan::{Alteration, Lie, Nodes};
 use crate::block::{Block, Context as Round};
 use aegle_ledger::{Outcome, Transaction, merkle_root};
 use aegle_model::{Hash, Timestamp};
@@ -59,7 +59,7 @@ impl Line {
         }
     }
 
-    fn stands_in(&self, peer: &PublicKey, set: u8) -> bool {
+    fn stands_in(&self, peer: &PublicKey, set: Nodes) -> bool {
         let number = self.peers.iter().position(|it| it == peer);
         number.is_some_and(|number| set >> number & 1 == 1)
     }
@@ -94,6 +94,8 @@ pub(super) struct Proposer<A> {
     alteration: Option<Alteration>,
     /// A transaction of an earlier block.
     old: Arc<Mutex<Option<(Transaction, Outcome)>>>,
+    /// The first block that it proposed.
+    first: Arc<Mutex<Option<Digested<Block>>>>,
 }
 
 impl<A> Proposer<A> {
@@ -102,11 +104,15 @@ impl<A> Proposer<A> {
             Some(Lie::Alters(alteration)) => Some(alteration),
             _ => None,
         };
-        Self { inner, alteration, old: Arc::default() }
+        Self { inner, alteration, old: Arc::default(), first: Arc::default() }
     }
 
     fn lie(&self, honest: Digested<Block>, parent: Timestamp) -> Digested<Block> {
         let Some(alteration) = self.alteration else { return honest };
+        let first = self.first.lock().unwrap().get_or_insert_with(|| honest.clone()).clone();
+        if alteration == Alteration::Block {
+            return first;
+        }
         let mut block = honest.inner().block().clone();
         let other = Hash::of("lie", &[block.header.state.as_bytes()]);
         let last = block.entries.last().cloned();
@@ -121,6 +127,9 @@ impl<A> Proposer<A> {
             Alteration::Drops => drop(block.entries.pop()),
             Alteration::Repeats => block.entries.extend(last.clone()),
             Alteration::Replays => block.entries.extend(old),
+            Alteration::Epoch => block.header.epoch += 1,
+            Alteration::Version => block.header.version += 1,
+            Alteration::Block => {}
         }
         if let Some(last) = last {
             self.old.lock().unwrap().get_or_insert(last);
