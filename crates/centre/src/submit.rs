@@ -84,9 +84,12 @@ impl Centre {
         match self.parts().ledger.submit(transaction).await {
             Ok(id) | Err(SubmitError::Waiting(id) | SubmitError::Final(id)) => Ok(id),
             Err(SubmitError::Expired { .. }) => Err(Error::Expired),
-            Err(SubmitError::Quota | SubmitError::Full | SubmitError::Stopped(_)) => {
-                Err(Error::Unavailable { part: "ledger" })
-            }
+            Err(
+                SubmitError::Foreign
+                | SubmitError::Quota
+                | SubmitError::Full
+                | SubmitError::Stopped(_),
+            ) => Err(Error::Unavailable { part: "ledger" }),
             Err(error) => Err(Error::internal(error)),
         }
     }

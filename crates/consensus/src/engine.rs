@@ -231,6 +231,7 @@ where
         blocks,
         last,
         chain: chain.clone(),
+        pool: pool.clone(),
         requests: requests.clone(),
         blocker,
         automaton,

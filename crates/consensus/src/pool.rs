@@ -2,12 +2,13 @@
 //!
 //! Authors take turns; of each author, first come, first served. Bounded in count and bytes, in all and
 //! per author: a transaction of one author waits for at most as many of another as it has before it of
-//! its own, whatever the other floods the pool with. Nothing enters twice, nothing enters unchecked, nothing stays past its expiry. A transaction leaves only when it is final or can
-//! never be: what a proposal took along comes back by itself when that proposal comes to nothing.
+//! its own, whatever the other floods the pool with. Only members are authors, each with its own key, so
+//! that nobody takes the turns of many. Nothing enters twice, nothing enters unchecked, nothing stays
+//! past its expiry. A transaction leaves only when it is final or can never be: what a proposal took along comes back by itself when that proposal comes to nothing.
 //! Absent on purpose: disk (whoever submits keeps the transaction until its receipt) and clock.
 
 use aegle_ledger::{Transaction, TxId};
-use aegle_model::{Canonical as _, CentreId, Hash};
+use aegle_model::{Canonical as _, CentreId, Hash, PublicKey};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard},
@@ -58,6 +59,8 @@ pub(crate) enum Refused {
     Final,
     /// It may not enter any later block.
     Expired,
+    /// Its author is no member with this key.
+    Foreign,
     /// Its author has too many in the pool.
     Quota,
     /// The pool is full.
@@ -94,6 +97,8 @@ struct Inner {
     arrivals: u64,
     numbers: HashMap<TxId, u64>,
     authors: HashMap<CentreId, Share>,
+    /// The members with their keys, once they are known.
+    members: Option<HashMap<CentreId, PublicKey>>,
     bytes: usize,
     height: u64,
     finished: Remembered,
@@ -130,6 +135,20 @@ impl Pool {
         bytes: usize,
     ) -> Result<(), Refused> {
         self.lock().admits(&self.limits, id, transaction, bytes)
+    }
+
+    /// Takes transactions of these members with these keys from now on, and no others; returns those
+    /// that waited and may be in no block any more.
+    pub(crate) fn restrict(&self, members: HashMap<CentreId, PublicKey>) -> Vec<TxId> {
+        let mut inner = self.lock();
+        inner.members = Some(members);
+        let waiting = inner.waiting.values();
+        let foreign = waiting.filter(|waiting| inner.is_foreign(&waiting.transaction));
+        let ids: Vec<TxId> = foreign.map(|waiting| waiting.id).collect();
+        for id in &ids {
+            inner.remove(id);
+        }
+        ids
     }
 
     /// Takes a transaction whose envelope was checked, and wakes who waits for one.
@@ -290,12 +309,18 @@ impl Inner {
             () if self.numbers.contains_key(id) => Err(Refused::Waiting),
             () if self.finished.contains(id) => Err(Refused::Final),
             () if transaction.expires() <= self.height => Err(Refused::Expired),
+            () if self.is_foreign(transaction) => Err(Refused::Foreign),
             () if of_author.count >= limits.per_author => Err(Refused::Quota),
             () if of_author.bytes + bytes > limits.per_author_bytes => Err(Refused::Quota),
             () if self.waiting.len() >= limits.count => Err(Refused::Full),
             () if self.bytes + bytes > limits.bytes => Err(Refused::Full),
             () => Ok(()),
         }
+    }
+
+    fn is_foreign(&self, transaction: &Transaction) -> bool {
+        let key = |members: &HashMap<_, _>| members.get(&transaction.author()).copied();
+        self.members.as_ref().is_some_and(|members| key(members) != Some(transaction.key()))
     }
 
     fn insert(&mut self, waiting: Waiting) {
@@ -424,6 +449,23 @@ mod tests {
             fixture.insert(transaction).unwrap();
         }
         assert_eq!(fixture.candidates(), [flood[0].id(), late.id()]);
+    }
+
+    #[test]
+    fn only_members_with_their_own_keys_are_authors() {
+        let fixture = Fixture::new();
+        let [first, second] = [0, 1].map(|author| fixture.transaction(author, 0, 9));
+        for transaction in [&first, &second] {
+            fixture.insert(transaction).unwrap();
+        }
+        let only = HashMap::from([(second.author(), second.key())]);
+        assert_eq!(fixture.pool.restrict(only), [first.id()]);
+        assert_eq!(fixture.candidates(), [second.id()]);
+        assert_eq!(fixture.insert(&first), Err(Refused::Foreign));
+        let rotated = HashMap::from([(second.author(), first.key())]);
+        assert_eq!(fixture.pool.restrict(rotated), [second.id()]);
+        assert_eq!(fixture.insert(&second), Err(Refused::Foreign));
+        assert_eq!(fixture.pool.size(), (0, 0));
     }
 
     #[test]

@@ -131,6 +131,14 @@ fn a_node_that_lies_from_its_admission_on_changes_nothing() {
     }
 }
 
+/// Nobody votes in the new epoch who could tell the only one who may that it has begun.
+#[test]
+fn a_network_waits_for_its_only_validator() {
+    let mut plan = Plan::quiet(1, 1).epochs_of(2).then(Change::Rotate(0, 1));
+    plan.late = [(1, 9_000)].into();
+    holds(plan);
+}
+
 #[test]
 fn a_single_validator_lets_others_in_and_leaves() {
     let mut plan = Plan::quiet(1, 1).epochs_of(3);
@@ -243,6 +251,21 @@ fn who_floods_delays_only_themselves() {
     for (wait, usual) in flooded.waits.iter().zip(&quiet.waits).skip(1) {
         assert!(*wait < usual + 4_000, "{flooded:?} {quiet:?}");
     }
+}
+
+#[test]
+fn who_invents_authors_delays_nobody() {
+    let mut plan = Plan::quiet(1, 4);
+    plan.per_client = 40;
+    let report = holds(plan.lying([(3, Lie::Invents)]));
+    assert!(report.blocks[..3].iter().all(|blocks| *blocks <= 3), "{report:?}");
+}
+
+/// A transaction that its author signed with a key that does not hold any more leaves every pool.
+#[test]
+fn what_was_signed_with_an_old_key_is_forgotten() {
+    let plan = Plan::quiet(1, 4).epochs_of(4).then(Change::Rotate(0, 4));
+    holds(plan.with([(12_000, Fault::Flood(0, 20)), (12_000, Fault::Flood(4, 20))]));
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub(super) enum Lie {
     LeavesOut(usize),
     /// Alters each block that it proposes.
     Alters(Alteration),
+    /// Tells the others of transactions whose authors it has invented, each with a key of its own.
+    Invents,
     /// Says nothing at all.
     Silent,
 }
@@ -366,7 +368,7 @@ impl Plan {
             6 => Lie::Withholds(some(rng)),
             7 => Lie::LeavesOut(rng.random_range(0..self.size)),
             8 => Lie::Alters(*pick(rng, &ALTERATIONS)),
-            _ => *pick(rng, &[Lie::Silent, Lie::Alters(Alteration::Replays)]),
+            _ => *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Alters(Alteration::Replays)]),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{
     client::{self, Desk, Script},
     council::{Council, Home},
     history::History,
-    liar::{Line, Proposer},
+    liar::{self, Line, Proposer},
     machine::{Disk, Hardware, Machine},
     mock,
     plan::{Fault, GOOD, Lie, MENDED, Plan},
@@ -449,8 +449,13 @@ impl World {
 
     /// One engine; two with the same key for twins.
     async fn start_engines(&self, number: usize, lie: Option<Lie>) -> Vec<Handle<()>> {
-        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let (mut first, mut second, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         for (channel, sender, receiver) in self.register(number).await {
+            if lie == Some(Lie::Invents) && channel == liar::TRANSACTIONS {
+                let (genesis, sender) = (self.outside.genesis.clone(), sender.clone());
+                let inventor = self.machine(number).child("inventor");
+                tasks.push(inventor.spawn(|clock| liar::invent(clock, genesis, sender)));
+            }
             let wire = Line { channel, lie, peers: self.peers.clone() };
             let (one, other) = sender.split_with(wire.clone().forwarder());
             if lie.is_none() {
@@ -463,7 +468,7 @@ impl World {
             second.push((other, overhears));
         }
         let desk = self.members[number].desk.clone();
-        let mut tasks = vec![self.start_engine(number, "validator", lie, first, Some(desk))];
+        tasks.push(self.start_engine(number, "validator", lie, first, Some(desk)));
         if matches!(lie, Some(Lie::Twins(..))) {
             tasks.push(self.start_engine(number, "twin", lie, second, None));
         }
