@@ -201,7 +201,7 @@ where
         channels;
     let genesis = Block::genesis(&identity.genesis);
     let page_cache = CacheRef::new(PAGE_BYTES, PAGES);
-    let pool = Arc::new(Pool::new(Limits::default(), &identity.genesis.centres));
+    let pool = Arc::new(Pool::new(Limits::default()));
     let chain = Arc::new(Chain::new(genesis.header().clone()));
 
     let asked = backfill_config(&identity, &timing, blocker.clone(), peers.clone());
@@ -266,8 +266,8 @@ where
         schemes,
         blocks,
         last,
-        pool: pool.clone(),
         chain: chain.clone(),
+        pool: pool.clone(),
         requests: requests.clone(),
         blocker,
         automaton,
