@@ -90,7 +90,7 @@ fn members_change_whatever_breaks() {
         changing(9).with([disk(Disk::BadFlushes(20))]),
         changing(10).with([disk(Disk::TornWrites(50))]),
         Plan {
-            at_height: (2..20).map(|height| (height, (height as usize % 6, 300))).collect(),
+            at_height: (2..20).zip((2..6).chain(0..2).cycle().map(|node| (node, 300))).collect(),
             ..changing(11)
         },
         Plan { clocks: vec![0, 0, 600_000, 0, 0, 0], ..changing(12) },
