@@ -35,6 +35,7 @@
 //! ```
 
 mod build;
+pub(crate) mod origin;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ pub struct Catalogue {
     version: u32,
     language: String,
     tables: Vec<Table>,
+    sources: Vec<origin::Declared>,
     vocabulary: Vocabulary,
 }
 
@@ -80,6 +82,9 @@ pub struct Table {
     pub labels: Labels,
     /// In the catalogue's order.
     pub columns: Vec<Column>,
+    /// Where its rows come from.
+    #[borsh(skip)]
+    pub(crate) origin: origin::Origin,
 }
 
 /// How a row finds the patients it belongs to.
@@ -168,6 +173,11 @@ impl Catalogue {
     /// In the catalogue's order.
     pub fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    /// Where rows come from, besides CSV files.
+    pub(crate) fn sources(&self) -> &[origin::Declared] {
+        &self.sources
     }
 
     /// The public part: tags and cells, with the hash of the whole.

@@ -19,6 +19,7 @@ use crate::keys::KeyError;
 use crate::lake::Lake;
 use crate::layout::Layout;
 use crate::objects::ObjectError;
+use crate::source::Sources;
 use aegle_model::{Hash, Name};
 use plan::Plan;
 use std::fs::{File, TryLockError};
@@ -145,17 +146,18 @@ impl Lake {
             IngestError::Source(CheckReport { findings: error.0, tables: Vec::new() })
         })?;
         self.admit(&catalogue)?;
-        let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), folder)?;
+        let mut sources = Sources::open(folder, &catalogue);
+        let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), &mut sources)?;
         if let Some(state) = self.index.state()?.filter(|state| state.source == plan.source) {
             return Ok(report(&state, &Written::default(), true));
         }
-        let checked = check_data(&plan.layout.catalogue, folder, Findings::default());
+        let checked = check_data(&plan.layout.catalogue, &mut sources, Findings::default());
         if !checked.is_loadable() {
             return Err(IngestError::Source(checked));
         }
         progress(&Progress::Checked { rows: checked.rows() });
         self.clear()?;
-        let done = self.write(folder, &plan, (&text, &checked), progress);
+        let done = self.write(&mut sources, &plan, (&text, &checked), progress);
         if done.is_err()
             && let Err(error) = self.clear()
         {
@@ -203,7 +205,7 @@ impl Lake {
 
     fn write(
         &self,
-        folder: &Path,
+        sources: &mut Sources,
         plan: &Plan,
         (text, checked): (&str, &CheckReport),
         progress: &mut dyn FnMut(&Progress),
@@ -216,11 +218,12 @@ impl Lake {
                 batch
             } else {
                 progress(&Progress::Table(table.name.clone()));
-                batch::write(self, folder, plan, position, (&mut written, &mut *progress))?
+                let rows = (position, checked.tables[position].bytes);
+                batch::write(self, sources, plan, rows, (&mut written, &mut *progress))?
             };
             batches.push((table.name.as_str(), batch));
         }
-        plan.verify(self.keys.naming(), folder)?;
+        plan.verify(self.keys.naming(), sources)?;
         let without_patient = checked.rows_without_patient();
         let rows = (checked.rows() - without_patient, without_patient);
         let catalogue = &plan.layout.catalogue;

@@ -7,9 +7,9 @@ use crate::crypt::Secret;
 use crate::frame::{FrameKey, Place};
 use crate::index::Extent;
 use crate::lake::Lake;
-use std::path::Path;
+use crate::source::Sources;
 
-/// A share of a table's file that is held in memory at once, in bytes.
+/// A share of a table's fields that is held in memory at once, in bytes.
 const SHARE_BYTES: u64 = 128 << 20;
 
 /// A pack is stored when it has grown to this many bytes.
@@ -21,12 +21,12 @@ const KEYS_AT_ONCE: usize = 1024;
 /// What is written while a batch is.
 type Report<'a, 'b> = (&'a mut Written, &'a mut (dyn FnMut(&Progress) + 'b));
 
-/// Writes the batch of the table at `position` and returns its id. Nobody sees it yet.
+/// Writes the batch of the table at `position`, whose fields have so many bytes, and returns its id. Nobody sees it yet.
 pub(super) fn write(
     lake: &Lake,
-    folder: &Path,
+    sources: &mut Sources,
     plan: &Plan,
-    position: usize,
+    (position, bytes): (usize, u64),
     report: Report<'_, '_>,
 ) -> Result<i64, IngestError> {
     let planned = &plan.batches[position];
@@ -34,10 +34,10 @@ pub(super) fn write(
     let id = lake.index.begin_batch(&planned.name, table.name.as_str(), planned.file_bytes)?;
     let mut writer =
         Writer { lake, plan, position, id, pack: Vec::new(), extents: Vec::new(), report };
-    let shares = planned.file_bytes.div_ceil(SHARE_BYTES).max(1);
+    let shares = bytes.div_ceil(SHARE_BYTES).max(1);
     for index in 0..shares {
         let share = Share { index, of: shares };
-        let rows = Rows::load(&lake.keys, &plan.layout, folder, position, share)?;
+        let rows = Rows::load(&lake.keys, &plan.layout, sources, position, share)?;
         writer.add(&rows)?;
     }
     writer.store()?;
