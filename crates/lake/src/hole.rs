@@ -288,6 +288,14 @@ pub enum Hole {
         /// The column.
         column: Name,
     },
+    /// Times have no zone.
+    #[error(
+        "column `{column}` holds times without a zone; say in `zone` of the source which it is"
+    )]
+    NoZone {
+        /// The column.
+        column: Name,
+    },
     /// A database cannot be read.
     #[error("the database cannot be read: {0}")]
     Database(String),

@@ -5,6 +5,7 @@
 //! the same source twice changes nothing; one ingest at a time.
 
 mod batch;
+mod documents;
 mod plan;
 mod rows;
 #[cfg(test)]

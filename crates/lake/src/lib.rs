@@ -14,6 +14,7 @@ pub mod catalogue;
 mod check;
 mod crypt;
 mod database;
+mod document;
 mod finding;
 mod frame;
 mod hole;

@@ -11,12 +11,18 @@
 //! A new type is a file with a [`Type`] in it, and a line in [`TYPES`].
 
 mod csv;
+mod fhir;
 mod files;
+mod local;
+mod mysql;
+mod postgres;
+mod sql;
 
 use crate::catalogue::{Catalogue, Column, Table};
 use crate::crypt::MacKey;
 use crate::finding::Findings;
 use crate::hole::Hole;
+use crate::kind::Kind;
 use crate::value::{self, Value};
 use aegle_model::Name;
 use std::collections::BTreeMap;
@@ -25,9 +31,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use csv::RECORD_MAX;
+pub(crate) use files::read as read_file;
 
 /// Every type of source.
-pub(crate) static TYPES: [&Type; 1] = [&csv::TYPE];
+pub(crate) static TYPES: [&Type; 4] = [&csv::TYPE, &fhir::TYPE, &postgres::TYPE, &mysql::TYPE];
 
 /// The type of a table that names no source.
 pub(crate) static CSV: &Type = &csv::TYPE;
@@ -174,6 +181,11 @@ impl Record {
         self.field(text, Form::Text);
     }
 
+    /// Adds bytes as they are, for a column of bytes.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.field(bytes, if bytes.is_empty() { Form::Text } else { Form::Bytes });
+    }
+
     fn field(&mut self, bytes: &[u8], form: Form) {
         self.bytes.extend_from_slice(bytes);
         self.fields.push((self.bytes.len(), form));
@@ -305,11 +317,11 @@ impl Row<'_> {
 
 fn parse(column: &Column, (field, form): (&[u8], Form)) -> Result<Typed, Hole> {
     let (name, kind) = (|| column.name.clone(), column.kind);
-    if form == Form::Bytes {
+    if form == Form::Bytes && kind == Kind::Bytes {
         return Ok(Typed::Value(Value::Bytes(field.to_vec())));
     }
     let text = std::str::from_utf8(field).map_err(|_| Hole::NotUtf8 { column: name() })?;
-    if form == Form::File {
+    if form == Form::File && kind == Kind::Bytes {
         return Ok(Typed::File(PathBuf::from(text)));
     }
     let value = kind.parse(text).ok_or_else(|| Hole::NotOfType { column: name(), kind })?;

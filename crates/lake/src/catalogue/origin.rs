@@ -60,7 +60,15 @@ impl Origin {
 /// The sources of a catalogue while it is checked.
 pub(super) struct Sources<'a> {
     text: &'a str,
-    found: Vec<(Declared, u64, bool)>,
+    found: Vec<Found>,
+}
+
+struct Found {
+    declared: Declared,
+    /// Whether its type exists; nothing else is checked otherwise.
+    known: bool,
+    line: u64,
+    used: bool,
 }
 
 impl<'a> Sources<'a> {
@@ -76,57 +84,47 @@ impl<'a> Sources<'a> {
         raw: raw::Entries<Spanned<raw::Setting>>,
         findings: &mut Findings,
     ) {
-        let mut settings = Settings { name: name.to_string(), values: BTreeMap::new() };
-        let mut kind = None;
         let raw: Vec<_> = raw.into_iter().collect();
-        for (key, value) in &raw {
-            if key.get_ref() == "type" {
-                let format = value.get_ref().to_string();
-                kind = TYPES.iter().find(|kind| kind.name == format);
-                if kind.is_none() {
-                    let hole = Hole::UnknownFormat { origin: name.clone(), format };
-                    findings.add(FILE, self.line(value), hole);
-                    kind = Some(&CSV);
-                }
-            }
-        }
-        let Some(kind) = kind.copied() else {
-            let hole = Hole::Setting {
-                origin: name.clone(),
-                setting: "type".to_owned(),
-                shape: "one of the types of sources",
-            };
-            findings.add(FILE, line, hole);
-            self.found.push((Declared { name, kind: CSV, settings }, line, false));
-            return;
-        };
-        for (key, value) in raw.iter().filter(|(key, _)| key.get_ref() != "type") {
-            let (setting, value_text) = (key.get_ref().clone(), value.get_ref().to_string());
-            match kind.settings.iter().find(|known| known.name == setting) {
-                None => {
-                    let known: Vec<_> = kind.settings.iter().map(|known| known.name).collect();
-                    let known = known.join(", ");
-                    let hole = Hole::UnknownSetting { origin: name.clone(), setting, known };
+        let kind = self.type_of(&name, line, &raw, findings);
+        let mut settings = Settings { name: name.to_string(), values: BTreeMap::new() };
+        if let Some(kind) = kind {
+            for (key, value) in raw.iter().filter(|(key, _)| key.get_ref() != "type") {
+                if let Some(hole) = hole_of(kind, &name, key.get_ref(), value.get_ref()) {
                     findings.add(FILE, self.line(key), hole);
                 }
-                Some(known) => {
-                    if !(known.shape.fits)(&value_text) {
-                        let shape = known.shape.text;
-                        let origin = name.clone();
-                        let hole = Hole::Setting { origin, setting: setting.clone(), shape };
-                        findings.add(FILE, self.line(value), hole);
-                    }
-                    settings.values.insert(setting, value_text);
+                settings.values.insert(key.get_ref().clone(), value.get_ref().to_string());
+            }
+            for known in kind.settings.iter().filter(|known| known.needed) {
+                if !settings.values.contains_key(known.name) {
+                    let (setting, shape) = (known.name.to_owned(), known.shape.text);
+                    let hole = Hole::Setting { origin: name.clone(), setting, shape };
+                    findings.add(FILE, line, hole);
                 }
             }
         }
-        for known in kind.settings.iter().filter(|known| known.needed) {
-            if !settings.values.contains_key(known.name) {
-                let (setting, shape) = (known.name.to_owned(), known.shape.text);
-                findings.add(FILE, line, Hole::Setting { origin: name.clone(), setting, shape });
-            }
+        let declared = Declared { name, kind: kind.unwrap_or(CSV), settings };
+        self.found.push(Found { declared, known: kind.is_some(), line, used: false });
+    }
+
+    fn type_of(
+        &self,
+        name: &Name,
+        line: u64,
+        raw: &[(Spanned<String>, Spanned<raw::Setting>)],
+        findings: &mut Findings,
+    ) -> Option<&'static Type> {
+        let Some((_, value)) = raw.iter().find(|(key, _)| key.get_ref() == "type") else {
+            let (setting, shape) = ("type".to_owned(), "one of the types of sources");
+            findings.add(FILE, line, Hole::Setting { origin: name.clone(), setting, shape });
+            return None;
+        };
+        let format = value.get_ref().to_string();
+        let kind = TYPES.iter().find(|kind| kind.name == format).copied();
+        if kind.is_none() {
+            let hole = Hole::UnknownFormat { origin: name.clone(), format };
+            findings.add(FILE, self.line(value), hole);
         }
-        self.found.push((Declared { name, kind, settings }, line, false));
+        kind
     }
 
     /// Where the rows of a table come from, naming the holes of what it says.
@@ -137,18 +135,12 @@ impl<'a> Sources<'a> {
         columns: &[(Name, Option<Spanned<String>>)],
         findings: &mut Findings,
     ) -> Origin {
-        let (kind, zone) = self.kind(table, raw, findings);
-        let about = About { text: self.text, table, kind };
-        about.not_of_this_type(raw, columns, findings);
+        let found = self.kind(table, raw, findings);
         let select = raw.select.as_ref().map_or(table.as_str(), |select| select.get_ref());
-        if let Some(shape) = &kind.select.shape
-            && (raw.select.is_some() || kind.select.needed)
-            && (raw.select.is_none() || !(shape.fits)(select))
-        {
-            let line = raw.select.as_ref().map(|select| self.line(select));
-            let line = line.unwrap_or_else(|| self.line(&raw.patient));
-            let hole = Hole::Select { table: table.clone(), shape: shape.text };
-            findings.add(FILE, line, hole);
+        if let Some((kind, _)) = found {
+            let about = About { text: self.text, table, kind };
+            about.not_of_this_type(raw, columns, findings);
+            about.selected(raw, select, findings);
         }
         let path = |(name, path): &(Name, Option<Spanned<String>>)| {
             path.as_ref().map_or_else(|| name.to_string(), |path| path.get_ref().clone())
@@ -161,41 +153,57 @@ impl<'a> Sources<'a> {
             filter: raw.filter.iter().map(filter).collect(),
             watermark: raw.watermark.as_ref().map(|column| column.get_ref().clone()),
             paths: columns.iter().map(path).collect(),
-            zone,
+            zone: found.and_then(|(_, zone)| zone),
         }
     }
 
-    /// The type of a table's source, and its zone.
+    /// The type of a table's source, and its zone; nothing when it is not known.
     fn kind(
         &mut self,
         table: &Name,
         raw: &raw::Table,
         findings: &mut Findings,
-    ) -> (&'static Type, Option<String>) {
-        let Some(from) = &raw.from else { return (CSV, None) };
-        let named = |found: &&mut (Declared, u64, bool)| found.0.name.as_str() == from.get_ref();
-        if let Some((declared, _, used)) = self.found.iter_mut().find(named) {
-            *used = true;
-            return (declared.kind, declared.settings.get(ZONE.name).map(str::to_owned));
+    ) -> Option<(&'static Type, Option<String>)> {
+        let Some(from) = &raw.from else { return Some((CSV, None)) };
+        let named = |found: &&mut Found| found.declared.name.as_str() == from.get_ref();
+        if let Some(found) = self.found.iter_mut().find(named) {
+            found.used = true;
+            let zone = found.declared.settings.get(ZONE.name).map(str::to_owned);
+            return found.known.then_some((found.declared.kind, zone));
         }
         let (table, origin) = (table.clone(), from.get_ref().clone());
         findings.add(FILE, self.line(from), Hole::UnknownSource { table, origin });
-        (CSV, None)
+        None
     }
 
     /// The sources, naming those that no table comes from.
     pub(super) fn finish(self, findings: &mut Findings) -> Vec<Declared> {
-        for (declared, line, used) in &self.found {
-            if !used {
-                let hole = Hole::UnusedSource { origin: declared.name.clone() };
-                findings.add(FILE, *line, hole);
-            }
+        for found in self.found.iter().filter(|found| !found.used) {
+            let hole = Hole::UnusedSource { origin: found.declared.name.clone() };
+            findings.add(FILE, found.line, hole);
         }
-        self.found.into_iter().map(|(declared, _, _)| declared).collect()
+        self.found.into_iter().map(|found| found.declared).collect()
     }
 
     fn line<T>(&self, place: &Spanned<T>) -> u64 {
         super::build::line(self.text, place.span().start)
+    }
+}
+
+/// What is wrong with a setting of a source of this type.
+fn hole_of(kind: &Type, name: &Name, key: &str, value: &raw::Setting) -> Option<Hole> {
+    let setting = key.to_owned();
+    match kind.settings.iter().find(|known| known.name == key) {
+        None => {
+            let known: Vec<_> = kind.settings.iter().map(|known| known.name).collect();
+            let known = known.join(", ");
+            Some(Hole::UnknownSetting { origin: name.clone(), setting, known })
+        }
+        Some(known) if (known.shape.fits)(&value.to_string()) => None,
+        Some(known) => {
+            let shape = known.shape.text;
+            Some(Hole::Setting { origin: name.clone(), setting, shape })
+        }
     }
 }
 
@@ -207,6 +215,18 @@ struct About<'a> {
 }
 
 impl About<'_> {
+    /// Names what is wrong with what the table selects.
+    fn selected(&self, raw: &raw::Table, select: &str, findings: &mut Findings) {
+        let Some(shape) = &self.kind.select.shape else { return };
+        let place = match &raw.select {
+            Some(place) if !(shape.fits)(select) => place.span().start,
+            None if self.kind.select.needed => raw.patient.span().start,
+            _ => return,
+        };
+        let hole = Hole::Select { table: self.table.clone(), shape: shape.text };
+        findings.add(FILE, super::build::line(self.text, place), hole);
+    }
+
     /// Names what the table says and its type of source does not know, and paths that are none.
     fn not_of_this_type(
         &self,

@@ -1,9 +1,11 @@
 //! Writes one batch: a table's rows, patient by patient, into packs and the index.
 
+use super::documents::detach;
 use super::plan::Plan;
 use super::rows::{PatientRows, Rows, Share};
 use super::{IngestError, Progress, Written};
 use crate::crypt::Secret;
+use crate::document::DocumentKey;
 use crate::frame::{FrameKey, Place};
 use crate::index::Extent;
 use crate::lake::Lake;
@@ -62,7 +64,7 @@ impl Writer<'_, '_, '_> {
             let names: Vec<_> = some.iter().map(PatientRows::patient).collect();
             let keys = self.lake.keys.data_keys(&names)?;
             for (patient, key) in some.iter().zip(&keys) {
-                self.patient(patient, key);
+                self.patient(patient, key)?;
                 if self.pack.len() >= PACK_BYTES {
                     self.store()?;
                 }
@@ -71,7 +73,9 @@ impl Writer<'_, '_, '_> {
         Ok(())
     }
 
-    fn patient(&mut self, rows: &PatientRows<'_>, key: &Secret) {
+    fn patient(&mut self, rows: &PatientRows<'_>, key: &Secret) -> Result<(), IngestError> {
+        let documents = rows.patient();
+        let documents = DocumentKey::new(&documents, key);
         let (patient, count) = (rows.patient(), rows.count());
         let (key, batch) = (FrameKey::new(key), &self.plan.batches[self.position].name);
         let place = Place { patient: &patient, batch, rows: count };
@@ -82,11 +86,21 @@ impl Writer<'_, '_, '_> {
         }
         let start = self.pack.len();
         for ((frame, cell), cut) in rows.cut(cuts.len()).into_iter().zip(0..).zip(cuts) {
+            let frame = if cut.has_bytes {
+                let (written, progress) = (&mut *self.report.0, &mut *self.report.1);
+                detach(self.lake, self.id, &documents, frame, &mut |bytes| {
+                    written.bytes += bytes;
+                    progress(&Progress::Stored { bytes });
+                })?
+            } else {
+                frame
+            };
             key.seal(&place, (cell, &cut.name), frame, &mut self.pack);
             self.report.0.frames += 1;
         }
         let (start, length) = (start as u64, (self.pack.len() - start) as u64);
         self.extents.push(Extent { patient, start, length, rows: count });
+        Ok(())
     }
 
     /// Stores the pack, then tells the index.

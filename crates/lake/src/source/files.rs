@@ -158,7 +158,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// The whole of a file that must not be larger than `max`; nothing when it is.
-pub(super) fn read(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     let file = open(path)?;
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes)?;
