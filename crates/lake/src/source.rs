@@ -13,6 +13,7 @@
 mod csv;
 mod fhir;
 mod files;
+mod hl7;
 mod local;
 mod mysql;
 mod postgres;
@@ -34,7 +35,8 @@ pub use csv::RECORD_MAX;
 pub(crate) use files::read as read_file;
 
 /// Every type of source.
-pub(crate) static TYPES: [&Type; 4] = [&csv::TYPE, &fhir::TYPE, &postgres::TYPE, &mysql::TYPE];
+pub(crate) static TYPES: [&Type; 5] =
+    [&csv::TYPE, &fhir::TYPE, &hl7::TYPE, &postgres::TYPE, &mysql::TYPE];
 
 /// The type of a table that names no source.
 pub(crate) static CSV: &Type = &csv::TYPE;
@@ -73,7 +75,9 @@ pub(crate) struct Shape {
 }
 
 /// The setting that says in which zone times without one are.
-pub(crate) static ZONE: Setting = Setting {
+pub(crate) static ZONE: Setting = ZONE_SETTING;
+
+const ZONE_SETTING: Setting = Setting {
     name: "zone",
     needed: false,
     shape: Shape {

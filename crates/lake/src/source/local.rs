@@ -1,5 +1,6 @@
 //! Times and dates as sources note them: without a zone, or without signs between the digits.
 
+use crate::kind::Kind;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -14,6 +15,38 @@ pub(super) fn zoned(text: &str, zone: &TimeZone) -> Option<String> {
 /// The zone with this name; catalogues hold only such as there are.
 pub(super) fn zone(name: Option<&str>) -> Option<TimeZone> {
     TimeZone::get(name?).ok()
+}
+
+/// A time without a zone, of a source that does not say which.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoZone;
+
+/// What HL7 and DICOM write as digits, in the form that the type has: `YYYYMMDD` as a date,
+/// `YYYYMMDDhhmm[ss[.f]][±hhmm]` as a time. Anything else stays as it is.
+pub(super) fn compact(kind: Kind, text: &str, zone: Option<&TimeZone>) -> Result<String, NoZone> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    match kind {
+        Kind::Date if digits == text.len() && digits == 8 => {
+            Ok(format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..]))
+        }
+        Kind::Time if digits == 12 || digits == 14 => {
+            let seconds = if digits == 14 { &text[12..14] } else { "00" };
+            let (rest, offset) = match text[digits..].find(['+', '-']) {
+                Some(start) => text[digits..].split_at(start),
+                None => (&text[digits..], ""),
+            };
+            let (date, hour) =
+                (format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..8]), &text[8..10]);
+            let local = format!("{date}T{hour}:{}:{seconds}{rest}", &text[10..12]);
+            if offset.len() == 5 && offset.is_ascii() {
+                return Ok(format!("{local}{}:{}", &offset[..3], &offset[3..]));
+            }
+            let zone = zone.ok_or(NoZone)?;
+            Ok(if offset.is_empty() { zoned(&local, zone) } else { None }
+                .unwrap_or_else(|| text.to_owned()))
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -32,5 +65,23 @@ mod tests {
         ] {
             assert_eq!(zoned(local, &zone).as_deref(), instant, "{local}");
         }
+    }
+
+    #[test]
+    fn digits_become_dates_and_times() {
+        let amsterdam = zone(Some("Europe/Amsterdam"));
+        for (kind, text, expected) in [
+            (Kind::Date, "20240229", "2024-02-29"),
+            (Kind::Date, "202402291000", "202402291000"),
+            (Kind::Time, "202402291000", "2024-02-29T10:00:00+01:00"),
+            (Kind::Time, "20240229100005.25-0930", "2024-02-29T10:00:05.25-09:30"),
+            (Kind::Time, "20240229", "20240229"),
+            (Kind::Time, "20240231100000", "20240231100000"),
+            (Kind::Time, "202402291000+1é", "202402291000+1é"),
+            (Kind::Text, "20240229", "20240229"),
+        ] {
+            assert_eq!(compact(kind, text, amsterdam.as_ref()).as_deref(), Ok(expected), "{text}");
+        }
+        assert_eq!(compact(Kind::Time, "202402291000", None), Err(NoZone));
     }
 }

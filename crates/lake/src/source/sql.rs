@@ -28,7 +28,9 @@
 //! a table counts as unchanged while its number of rows and its greatest watermark are the same.
 //! Messages show a server's code, never its text, which can hold values.
 
-use super::{Content, Record, Rows, Setting, Settings, Shape, Source, Unreadable, ZONE, local};
+use super::{
+    Content, Record, Rows, Setting, Settings, Shape, Source, Unreadable, ZONE, ZONE_SETTING, local,
+};
 use crate::catalogue::{Column, Table};
 use crate::crypt::{self, MacKey};
 use crate::document::DOCUMENT_MAX;
@@ -73,7 +75,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         false,
         Shape { text: "`verify` or `off`", fits: |text| ["verify", "off"].contains(&text) },
     ),
-    setting(ZONE.name, false, Shape { text: ZONE.shape.text, fits: ZONE.shape.fits }),
+    ZONE_SETTING,
 ];
 
 /// A table's name, with its schema or without.

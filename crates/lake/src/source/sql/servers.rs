@@ -3,7 +3,7 @@
 //! Where the programs are not installed a test prints that it is skipped, but fails in CI.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const NOBODY: u32 = 65534;
 pub(crate) struct Running {
     child: Child,
     pub(crate) port: u16,
-    pub(crate) folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     client: PathBuf,
 }
 
@@ -135,10 +135,6 @@ pub(crate) fn mariadb() -> Option<Running> {
 }
 
 impl Running {
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
     fn command(&self, sql: &str) -> Command {
         let mut command = Command::new(&self.client);
         let port = self.port.to_string();
