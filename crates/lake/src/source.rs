@@ -11,6 +11,8 @@
 //! A new type is a file with a [`Type`] in it, and a line in [`TYPES`].
 
 mod csv;
+mod dicom;
+mod documents;
 mod fhir;
 mod files;
 mod hl7;
@@ -18,6 +20,7 @@ mod local;
 mod mysql;
 mod postgres;
 mod sql;
+mod template;
 
 use crate::catalogue::{Catalogue, Column, Table};
 use crate::crypt::MacKey;
@@ -35,8 +38,15 @@ pub use csv::RECORD_MAX;
 pub(crate) use files::read as read_file;
 
 /// Every type of source.
-pub(crate) static TYPES: [&Type; 5] =
-    [&csv::TYPE, &fhir::TYPE, &hl7::TYPE, &postgres::TYPE, &mysql::TYPE];
+pub(crate) static TYPES: [&Type; 7] = [
+    &csv::TYPE,
+    &fhir::TYPE,
+    &hl7::TYPE,
+    &documents::TYPE,
+    &dicom::TYPE,
+    &postgres::TYPE,
+    &mysql::TYPE,
+];
 
 /// The type of a table that names no source.
 pub(crate) static CSV: &Type = &csv::TYPE;
@@ -188,6 +198,11 @@ impl Record {
     /// Adds bytes as they are, for a column of bytes.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.field(bytes, if bytes.is_empty() { Form::Text } else { Form::Bytes });
+    }
+
+    /// Adds the content of a file, for a column of bytes; it is read when somebody owns the row.
+    pub(crate) fn file(&mut self, path: &Path) {
+        self.field(path.to_str().unwrap_or_default().as_bytes(), Form::File);
     }
 
     fn field(&mut self, bytes: &[u8], form: Form) {
