@@ -21,6 +21,7 @@ mod mysql;
 mod postgres;
 mod sql;
 mod template;
+mod xml;
 
 use crate::catalogue::{Catalogue, Column, Table};
 use crate::crypt::MacKey;
@@ -38,10 +39,11 @@ pub use csv::RECORD_MAX;
 pub(crate) use files::read as read_file;
 
 /// Every type of source.
-pub(crate) static TYPES: [&Type; 7] = [
+pub(crate) static TYPES: [&Type; 8] = [
     &csv::TYPE,
     &fhir::TYPE,
     &hl7::TYPE,
+    &xml::TYPE,
     &documents::TYPE,
     &dicom::TYPE,
     &postgres::TYPE,

@@ -1,6 +1,7 @@
 //! Times and dates as sources note them: without a zone, or without signs between the digits.
 
 use crate::kind::Kind;
+use crate::time::ZonedTime;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -46,6 +47,18 @@ pub(super) fn compact(kind: Kind, text: &str, zone: Option<&TimeZone>) -> Result
                 .unwrap_or_else(|| text.to_owned()))
         }
         _ => Ok(text.to_owned()),
+    }
+}
+
+/// What XML and FHIR write: RFC 3339, perhaps without a zone. Anything else stays as it is.
+pub(super) fn plain(kind: Kind, text: String, zone: Option<&TimeZone>) -> Result<String, NoZone> {
+    if kind != Kind::Time || text.parse::<ZonedTime>().is_ok() || !text.contains('T') {
+        return Ok(text);
+    }
+    match (text.parse::<DateTime>(), zone) {
+        (Ok(_), None) if !text.ends_with(['Z', 'z']) => Err(NoZone),
+        (Ok(_), Some(zone)) => Ok(zoned(&text, zone).unwrap_or(text)),
+        _ => Ok(text),
     }
 }
 

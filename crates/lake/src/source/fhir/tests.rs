@@ -122,7 +122,7 @@ fn holes_of_a_source_and_its_tables_are_named_with_their_line() {
         "type = \"fhir\"",
         "type = \"fire\"",
         &[
-            "catalogue.toml, line 10: source `export` has the unknown type `fire`; the types are csv, fhir, hl7, documents, dicom, postgres, mysql",
+            "catalogue.toml, line 10: source `export` has the unknown type `fire`; the types are csv, fhir, hl7, xml, documents, dicom, postgres, mysql",
         ],
     );
     check(
