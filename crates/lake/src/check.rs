@@ -4,6 +4,7 @@ use crate::attribution::Attribution;
 use crate::catalogue::{self, Catalogue, Table};
 use crate::finding::{Finding, Findings};
 use crate::hole::Hole;
+use crate::ingest::Progress;
 use crate::source::{Sources, TableReader};
 use aegle_model::Name;
 use std::fmt;
@@ -67,8 +68,16 @@ impl fmt::Display for CheckReport {
     }
 }
 
+/// After how many rows a progress display is told.
+const ROWS_AT_ONCE: u64 = 10_000;
+
 /// Checks the source in `folder`.
 pub fn check(folder: &Path) -> CheckReport {
+    check_with(folder, &mut |_| {})
+}
+
+/// Checks the source in `folder`, telling `progress` how far it is.
+pub fn check_with(folder: &Path, progress: &mut dyn FnMut(&Progress)) -> CheckReport {
     let mut findings = Findings::default();
     let catalogue = match catalogue::read(folder) {
         Ok(text) => Catalogue::draft(&text, &mut findings),
@@ -78,7 +87,9 @@ pub fn check(folder: &Path) -> CheckReport {
         }
     };
     match catalogue {
-        Some(catalogue) => check_data(&catalogue, &mut Sources::open(folder, &catalogue), findings),
+        Some(catalogue) => {
+            check_data(&catalogue, &mut Sources::open(folder, &catalogue), findings, progress)
+        }
         None => CheckReport { findings: findings.into_sorted(), tables: Vec::new() },
     }
 }
@@ -88,8 +99,9 @@ pub(crate) fn check_data(
     catalogue: &Catalogue,
     sources: &mut Sources,
     mut findings: Findings,
+    progress: &mut dyn FnMut(&Progress),
 ) -> CheckReport {
-    let count = |table| check_table(catalogue, sources, table, &mut findings);
+    let count = |table| check_table(catalogue, sources, table, (&mut findings, &mut *progress));
     let tables = catalogue.tables().iter().map(count).collect();
     CheckReport { findings: findings.into_sorted(), tables }
 }
@@ -98,7 +110,7 @@ fn check_table(
     catalogue: &Catalogue,
     sources: &mut Sources,
     table: &Table,
-    findings: &mut Findings,
+    (findings, progress): (&mut Findings, &mut dyn FnMut(&Progress)),
 ) -> TableCount {
     let mut count =
         TableCount { name: table.name.clone(), rows: 0, rows_without_patient: 0, bytes: 0 };
@@ -106,6 +118,9 @@ fn check_table(
     let Some(mut reader) = TableReader::open(sources, table, findings) else { return count };
     while let Some(row) = reader.next(findings) {
         count.rows += 1;
+        if count.rows.is_multiple_of(ROWS_AT_ONCE) {
+            progress(&Progress::Read { rows: ROWS_AT_ONCE });
+        }
         count.bytes += row.size();
         row.values(findings);
         if attribution.owners(&row, |_| Some(())).is_empty() {

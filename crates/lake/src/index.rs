@@ -170,6 +170,12 @@ impl Index {
         Ok(())
     }
 
+    /// Notes that all of a batch is written, so that an ingest that is killed later keeps it.
+    pub(crate) fn finish_batch(&self, batch: i64) -> Result<(), DatabaseError> {
+        hold(&self.0).execute("UPDATE batch SET complete = 2 WHERE id = ?1", [batch])?;
+        Ok(())
+    }
+
     /// Completes the given batches and makes exactly them current, with their catalogue.
     pub(crate) fn commit(
         &self,
@@ -198,13 +204,19 @@ impl Index {
         })
     }
 
-    /// Forgets batches that were never completed.
-    pub(crate) fn forget_incomplete(&self) -> Result<(), DatabaseError> {
+    /// Forgets batches that were never current, but for those in `keep` that are written whole.
+    pub(crate) fn forget_incomplete(&self, keep: &[&BatchName]) -> Result<(), DatabaseError> {
         self.change(|connection| {
-            let mut incomplete = connection.prepare("SELECT id FROM batch WHERE NOT complete")?;
-            let batches: Vec<i64> =
-                incomplete.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            for batch in batches {
+            let mut incomplete =
+                connection.prepare("SELECT id, name, complete FROM batch WHERE complete <> 1")?;
+            let found = incomplete.query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, BatchName>(1)?, row.get::<_, i64>(2)?))
+            })?;
+            for batch in found.collect::<Result<Vec<_>, _>>()? {
+                let (batch, name, complete) = batch;
+                if complete == 2 && keep.contains(&&name) {
+                    continue;
+                }
                 connection.execute("DELETE FROM extent WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM pack WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM document WHERE batch = ?1", [batch])?;

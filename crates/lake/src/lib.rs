@@ -38,7 +38,7 @@ mod value;
 mod zones;
 
 pub use catalogue::{Catalogue, CatalogueError};
-pub use check::{CheckReport, TableCount, check};
+pub use check::{CheckReport, TableCount, check, check_with};
 pub use database::DatabaseError;
 pub use finding::{Finding, Lines};
 pub use hole::Hole;

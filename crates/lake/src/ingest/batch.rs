@@ -43,6 +43,7 @@ pub(super) fn write(
         writer.add(&rows)?;
     }
     writer.store()?;
+    lake.index.finish_batch(id)?;
     Ok(id)
 }
 
@@ -90,7 +91,7 @@ impl Writer<'_, '_, '_> {
                 let (written, progress) = (&mut *self.report.0, &mut *self.report.1);
                 detach(self.lake, self.id, &documents, frame, &mut |bytes| {
                     written.bytes += bytes;
-                    progress(&Progress::Stored { bytes });
+                    progress(&Progress::Stored { bytes, rows: 0 });
                 })?
             } else {
                 frame
@@ -113,7 +114,8 @@ impl Writer<'_, '_, '_> {
         let name = self.lake.keys.naming().mac("aegle lake pack v1", &[&pack]);
         self.lake.objects.put(&name, pack)?;
         self.report.0.bytes += bytes;
-        (self.report.1)(&Progress::Stored { bytes });
+        let rows = self.extents.iter().map(|extent| u64::from(extent.rows)).sum();
+        (self.report.1)(&Progress::Stored { bytes, rows });
         self.lake.index.add_pack(self.id, (&name, bytes), &self.extents)?;
         self.extents.clear();
         (self.report.1)(&Progress::Indexed);
