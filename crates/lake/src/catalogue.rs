@@ -4,7 +4,8 @@
 //! exactly one cell; every tag is declared and carried; every table has a way to its patients.
 //! Absent on purpose: the data itself, see [`check()`](crate::check()).
 //!
-//! A source is a folder with `catalogue.toml` (at most 1 MiB) and a CSV file per table:
+//! A source is a folder with `catalogue.toml` (at most 1 MiB) and a CSV file per table, or what
+//! `[sources]` describes instead (see `source.rs` and the files beside it):
 //!
 //! ```toml
 //! centre = "ZMC"                 # the centre's code

@@ -1,4 +1,4 @@
-//! FHIR R4 as another project generates it: PyPI `carebundle`, run through `python3`.
+//! FHIR R4 as another project generates it: `carebundle` of the Python index, run through `python3`.
 //!
 //! What must be found is counted by the generator's side, with its own JSON reader. Where `python3`
 //! or the package cannot be had a test prints that it is skipped, but fails in CI.

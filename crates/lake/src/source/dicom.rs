@@ -171,13 +171,11 @@ impl Images<'_> {
                 record.file(&file.path);
                 continue;
             }
-            match local::compact(column.kind, &text(path), self.zone) {
-                Ok(text) => record.text(text.as_bytes()),
-                Err(local::NoZone) => {
-                    findings.add(&file.name, None, Hole::NoZone { column: column.name.clone() });
-                    record.text(b"");
-                }
+            let text = local::compact(column.kind, &text(path), self.zone);
+            if text.is_err() {
+                findings.add(&file.name, None, Hole::NoZone { column: column.name.clone() });
             }
+            record.text(text.unwrap_or_default().as_bytes());
         }
         true
     }

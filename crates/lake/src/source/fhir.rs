@@ -182,8 +182,8 @@ impl Open {
         match self {
             Self::Whole { name, text, resources } => {
                 let (start, end) = resources.next()?;
-                let before = text[..start].iter().filter(|byte| **byte == b'\n').count();
-                Some((name, before as u64 + 1, &text[start..end]))
+                let before = files::lines(&text[..start]);
+                Some((name, before + 1, &text[start..end]))
             }
             Self::Lines { name, reader, line, text } => {
                 *line += 1;

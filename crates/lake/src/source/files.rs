@@ -126,12 +126,12 @@ impl Files {
         let unreadable = |source| Unreadable { file: self.path.clone(), source };
         let (mut context, mut bytes) = (naming.context("aegle lake files v1"), 0);
         for found in self.list().map_err(unreadable)? {
-            let content = fingerprint(&found.path, naming)
+            let file = fingerprint(&found.path, naming)
                 .map_err(|source| Unreadable { file: found.name.to_string(), source })?;
             context.update(&(found.within.len() as u64).to_le_bytes());
             context.update(found.within.as_bytes());
-            context.update(&content.hash);
-            bytes += content.bytes;
+            context.update(&file.hash);
+            bytes += file.bytes;
         }
         Ok(Content { hash: crypt::tag(context.sign()), bytes })
     }
@@ -163,4 +163,9 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= max).then_some(bytes))
+}
+
+/// How many lines end in these bytes.
+pub(super) fn lines(bytes: &[u8]) -> u64 {
+    bytes.split(|byte| *byte == b'\n').count() as u64 - 1
 }

@@ -151,19 +151,16 @@ enum Pick {
 impl Path {
     fn new(text: &str) -> Option<Self> {
         let (segment, rest) = text.split_once('-')?;
-        let (field, pick, rest) = match rest.split_once('[') {
-            Some((field, rest)) => {
-                let (inner, rest) = rest.split_once(']')?;
-                let pick = match inner.split_once('=') {
-                    Some((component, value)) => Pick::With(number(component)?, value.to_owned()),
-                    None => Pick::At(number(inner)?),
-                };
-                (field, pick, rest)
-            }
-            None => {
-                let end = rest.find('.').unwrap_or(rest.len());
-                (&rest[..end], Pick::All, &rest[end..])
-            }
+        let (field, pick, rest) = if let Some((field, rest)) = rest.split_once('[') {
+            let (inner, rest) = rest.split_once(']')?;
+            let pick = match inner.split_once('=') {
+                Some((component, value)) => Pick::With(number(component)?, value.to_owned()),
+                None => Pick::At(number(inner)?),
+            };
+            (field, pick, rest)
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            (&rest[..end], Pick::All, &rest[end..])
         };
         let mut parts = rest.split('.');
         if !parts.next()?.is_empty() {
@@ -265,7 +262,9 @@ impl Rows for Messages<'_> {
         loop {
             if let (Some((line, fields)), Some(open)) = (self.rows.pop_front(), &self.open) {
                 record.begin(&open.name, line);
-                fields.iter().for_each(|field| record.text(field.as_bytes()));
+                for field in fields {
+                    record.text(field.as_bytes());
+                }
                 return true;
             }
             let Some(open) = &mut self.open else {
@@ -478,13 +477,11 @@ impl Select<'_> {
             } else {
                 found.join("; ")
             };
-            match local::compact(column.kind, &text, self.zone) {
-                Ok(text) => fields.push(text),
-                Err(local::NoZone) => {
-                    findings.add(name, line, Hole::NoZone { column: column.name.clone() });
-                    fields.push(String::new());
-                }
+            let text = local::compact(column.kind, &text, self.zone);
+            if text.is_err() {
+                findings.add(name, line, Hole::NoZone { column: column.name.clone() });
             }
+            fields.push(text.unwrap_or_default());
         }
         Some((line, fields))
     }

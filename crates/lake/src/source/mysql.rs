@@ -1,8 +1,8 @@
-//! Tables of a MariaDB or MySQL database; see [`sql`](super::sql) for what they have in common.
+//! Tables of a `MariaDB` or `MySQL` database; see [`sql`](super::sql) for what they have in common.
 //!
-//! The snapshot holds for InnoDB; a table of another engine can change while it is read.
+//! The snapshot holds for `InnoDB`; a table of another engine can change while it is read.
 
-use super::sql::{self, Dialect, Fields, Server, Target};
+use super::sql::{self, Connecting, Dialect, Fields, Server, Target};
 use super::{Selection, Type};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -41,7 +41,7 @@ static DIALECT: Dialect = Dialect {
 
 struct Mysql(MySqlConnection);
 
-fn connect(target: Target) -> BoxFuture<'static, Result<Box<dyn Server>, sqlx::Error>> {
+fn connect(target: Target) -> Connecting {
     Box::pin(async move {
         let mut options = MySqlConnectOptions::new()
             .port(target.port)

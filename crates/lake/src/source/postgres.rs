@@ -1,6 +1,6 @@
-//! Tables of a PostgreSQL database; see [`sql`](super::sql) for what they have in common.
+//! Tables of a `PostgreSQL` database; see [`sql`](super::sql) for what they have in common.
 
-use super::sql::{self, Dialect, Fields, Server, Target};
+use super::sql::{self, Connecting, Dialect, Fields, Server, Target};
 use super::{Selection, Type};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -36,7 +36,7 @@ static DIALECT: Dialect = Dialect {
 
 struct Postgres(PgConnection);
 
-fn connect(target: Target) -> BoxFuture<'static, Result<Box<dyn Server>, sqlx::Error>> {
+fn connect(target: Target) -> Connecting {
     Box::pin(async move {
         let mut options = PgConnectOptions::new_without_pgpass()
             .host(&target.host)

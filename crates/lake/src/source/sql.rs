@@ -96,7 +96,7 @@ fn is_name(text: &str) -> bool {
 /// How one kind of server is spoken to.
 pub(super) struct Dialect {
     pub(super) port: u16,
-    pub(super) connect: fn(Target) -> BoxFuture<'static, Result<Box<dyn Server>, sqlx::Error>>,
+    pub(super) connect: fn(Target) -> Connecting,
     /// Begins the snapshot.
     pub(super) begin: &'static [&'static str],
     pub(super) quote: fn(&str) -> String,
@@ -121,6 +121,9 @@ pub(super) struct Dialect {
     /// Whether a column of this type of the server's is of bytes.
     pub(super) is_bytes: fn(&str) -> bool,
 }
+
+/// A connection that is being made.
+pub(super) type Connecting = BoxFuture<'static, Result<Box<dyn Server>, sqlx::Error>>;
 
 /// A connection.
 pub(super) trait Server: Send {

@@ -198,13 +198,11 @@ fn fill(
         } else {
             found.join("; ")
         };
-        match local::plain(column.kind, text, select.zone) {
-            Ok(text) => record.text(text.as_bytes()),
-            Err(local::NoZone) => {
-                findings.add(&open.name, line, Hole::NoZone { column: name() });
-                record.text(b"");
-            }
+        let text = local::plain(column.kind, text, select.zone);
+        if text.is_err() {
+            findings.add(&open.name, line, Hole::NoZone { column: name() });
         }
+        record.text(text.unwrap_or_default().as_bytes());
     }
     true
 }
@@ -392,7 +390,7 @@ impl BufRead for Counted {
 
     fn consume(&mut self, amount: usize) {
         let used = self.inner.buffer().get(..amount).unwrap_or_default();
-        self.line += used.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.line += files::lines(used);
         self.left -= amount.min(self.left);
         self.inner.consume(amount);
     }

@@ -79,7 +79,7 @@ fn start(
     let command = humble(&mut command).current_dir(folder.path());
     let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
     let mut running = Running { child, port, folder, client };
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         let log = || std::fs::read_to_string(running.folder.path().join("log")).unwrap();
         assert!(Instant::now() < end, "the server does not start: {}", log());
@@ -106,7 +106,7 @@ pub(crate) fn postgres() -> Option<Running> {
     command.arg(folder.path());
     let running = start(command, (port, folder, client));
     // The port opens before the server lets anybody in.
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while !running.try_sql("SELECT 1") {
         assert!(Instant::now() < end, "the server lets nobody in");
         std::thread::sleep(Duration::from_millis(50));
