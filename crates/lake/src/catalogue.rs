@@ -4,7 +4,8 @@
 //! exactly one cell; every tag is declared and carried; every table has a way to its patients.
 //! Absent on purpose: the data itself, see [`check()`](crate::check()).
 //!
-//! A source is a folder with `catalogue.toml` (at most 1 MiB) and a CSV file per table:
+//! A source is a folder with `catalogue.toml` (at most 1 MiB) and a CSV file per table, or what
+//! `[sources]` describes instead (see `source.rs` and the files beside it):
 //!
 //! ```toml
 //! centre = "ZMC"                 # the centre's code
@@ -35,6 +36,7 @@
 //! ```
 
 mod build;
+pub(crate) mod origin;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -64,6 +66,7 @@ pub struct Catalogue {
     version: u32,
     language: String,
     tables: Vec<Table>,
+    sources: Vec<origin::Declared>,
     vocabulary: Vocabulary,
 }
 
@@ -80,6 +83,9 @@ pub struct Table {
     pub labels: Labels,
     /// In the catalogue's order.
     pub columns: Vec<Column>,
+    /// Where its rows come from.
+    #[borsh(skip)]
+    pub(crate) origin: origin::Origin,
 }
 
 /// How a row finds the patients it belongs to.
@@ -168,6 +174,11 @@ impl Catalogue {
     /// In the catalogue's order.
     pub fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    /// Where rows come from, besides CSV files.
+    pub(crate) fn sources(&self) -> &[origin::Declared] {
+        &self.sources
     }
 
     /// The public part: tags and cells, with the hash of the whole.

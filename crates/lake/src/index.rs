@@ -37,6 +37,13 @@ const SCHEMA: &str = "
     );
 ";
 
+/// Documents came after the first lakes; several batches may speak of one.
+const DOCUMENTS: &str = "
+    CREATE TABLE IF NOT EXISTS document (
+        name BLOB, batch INTEGER, bytes INTEGER NOT NULL, PRIMARY KEY (name, batch)
+    ) WITHOUT ROWID;
+";
+
 /// What the lake holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
@@ -90,6 +97,7 @@ pub(crate) struct Index(Mutex<Connection>);
 impl Index {
     pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
         let connection = database::open(path, SCHEMA)?;
+        connection.execute_batch(DOCUMENTS)?;
         connection.pragma_update(None, "cache_size", -262_144)?;
         Ok(Self(Mutex::new(connection)))
     }
@@ -144,6 +152,30 @@ impl Index {
         })
     }
 
+    /// Whether a document is stored already.
+    pub(crate) fn has_document(&self, name: &ObjectName) -> Result<bool, DatabaseError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM document WHERE name = ?1)";
+        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
+    }
+
+    /// Notes a stored document that a batch speaks of.
+    pub(crate) fn add_document(
+        &self,
+        batch: i64,
+        name: &ObjectName,
+        bytes: u64,
+    ) -> Result<(), DatabaseError> {
+        let sql = "INSERT OR IGNORE INTO document (name, batch, bytes) VALUES (?1, ?2, ?3)";
+        hold(&self.0).execute(sql, params![name, batch, bytes])?;
+        Ok(())
+    }
+
+    /// Notes that all of a batch is written, so that an ingest that is killed later keeps it.
+    pub(crate) fn finish_batch(&self, batch: i64) -> Result<(), DatabaseError> {
+        hold(&self.0).execute("UPDATE batch SET complete = 2 WHERE id = ?1", [batch])?;
+        Ok(())
+    }
+
     /// Completes the given batches and makes exactly them current, with their catalogue.
     pub(crate) fn commit(
         &self,
@@ -172,15 +204,22 @@ impl Index {
         })
     }
 
-    /// Forgets batches that were never completed.
-    pub(crate) fn forget_incomplete(&self) -> Result<(), DatabaseError> {
+    /// Forgets batches that were never current, but for those in `keep` that are written whole.
+    pub(crate) fn forget_incomplete(&self, keep: &[&BatchName]) -> Result<(), DatabaseError> {
         self.change(|connection| {
-            let mut incomplete = connection.prepare("SELECT id FROM batch WHERE NOT complete")?;
-            let batches: Vec<i64> =
-                incomplete.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            for batch in batches {
+            let mut incomplete =
+                connection.prepare("SELECT id, name, complete FROM batch WHERE complete <> 1")?;
+            let found = incomplete.query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, BatchName>(1)?, row.get::<_, i64>(2)?))
+            })?;
+            for batch in found.collect::<Result<Vec<_>, _>>()? {
+                let (batch, name, complete) = batch;
+                if complete == 2 && keep.contains(&&name) {
+                    continue;
+                }
                 connection.execute("DELETE FROM extent WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM pack WHERE batch = ?1", [batch])?;
+                connection.execute("DELETE FROM document WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM batch WHERE id = ?1", [batch])?;
             }
             Ok(())
@@ -190,7 +229,8 @@ impl Index {
     /// Every object that the index knows.
     pub(crate) fn objects(&self) -> Result<BTreeSet<ObjectName>, DatabaseError> {
         let connection = hold(&self.0);
-        let mut select = connection.prepare("SELECT name FROM pack")?;
+        let mut select =
+            connection.prepare("SELECT name FROM pack UNION SELECT name FROM document")?;
         let names = select.query_map([], |row| row.get(0))?;
         Ok(names.collect::<Result<_, _>>()?)
     }

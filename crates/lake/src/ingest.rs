@@ -1,10 +1,12 @@
 //! Brings a source into the lake: checked, cut by patient and cell, encrypted, then current at once.
 //!
 //! Invariants: nothing of a source is visible before all of it is; an ingest that is killed leaves
-//! nothing that is visible, and the next one removes what it left and makes the same objects again;
+//! nothing that is visible, and the next one goes on after the last whole table and makes the same
+//! objects again, or removes what it cannot use;
 //! the same source twice changes nothing; one ingest at a time.
 
 mod batch;
+mod documents;
 mod plan;
 mod rows;
 #[cfg(test)]
@@ -14,11 +16,13 @@ use crate::catalogue::{self, Catalogue};
 use crate::check::{CheckReport, check_data};
 use crate::database::DatabaseError;
 use crate::finding::Findings;
+use crate::frame::BatchName;
 use crate::index::State;
 use crate::keys::KeyError;
 use crate::lake::Lake;
 use crate::layout::Layout;
 use crate::objects::ObjectError;
+use crate::source::Sources;
 use aegle_model::{Hash, Name};
 use plan::Plan;
 use std::fs::{File, TryLockError};
@@ -47,6 +51,11 @@ pub struct IngestReport {
 /// A step of an ingest, for a progress display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
+    /// So many more rows were read and checked.
+    Read {
+        /// Rows since the last step.
+        rows: u64,
+    },
     /// The source has no holes; this many rows will be read.
     Checked {
         /// Rows of all tables.
@@ -54,10 +63,12 @@ pub enum Progress {
     },
     /// A table is being written; nobody sees it yet.
     Table(Name),
-    /// Encrypted rows are on disk.
+    /// Encrypted rows, or a document, are on disk.
     Stored {
         /// Bytes of the object.
         bytes: u64,
+        /// How many rows it holds.
+        rows: u64,
     },
     /// The index knows where they lie.
     Indexed,
@@ -145,19 +156,22 @@ impl Lake {
             IngestError::Source(CheckReport { findings: error.0, tables: Vec::new() })
         })?;
         self.admit(&catalogue)?;
-        let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), folder)?;
+        let mut sources = Sources::open(folder, &catalogue);
+        let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), &mut sources)?;
         if let Some(state) = self.index.state()?.filter(|state| state.source == plan.source) {
             return Ok(report(&state, &Written::default(), true));
         }
-        let checked = check_data(&plan.layout.catalogue, folder, Findings::default());
+        let checked =
+            check_data(&plan.layout.catalogue, &mut sources, Findings::default(), progress);
         if !checked.is_loadable() {
             return Err(IngestError::Source(checked));
         }
         progress(&Progress::Checked { rows: checked.rows() });
-        self.clear()?;
-        let done = self.write(folder, &plan, (&text, &checked), progress);
+        let planned: Vec<_> = plan.batches.iter().map(|batch| &batch.name).collect();
+        self.clear(&planned)?;
+        let done = self.write(&mut sources, &plan, (&text, &checked), progress);
         if done.is_err()
-            && let Err(error) = self.clear()
+            && let Err(error) = self.clear(&[])
         {
             tracing::warn!(%error, "Could not remove what a failed ingest left; the next one will");
         }
@@ -195,15 +209,15 @@ impl Lake {
         Ok(())
     }
 
-    /// Removes what an ingest that did not end left behind.
-    fn clear(&self) -> Result<(), IngestError> {
-        self.index.forget_incomplete()?;
+    /// Removes what an ingest that did not end left behind, but for whole batches in `keep`.
+    fn clear(&self, keep: &[&BatchName]) -> Result<(), IngestError> {
+        self.index.forget_incomplete(keep)?;
         Ok(self.objects.sweep(&self.index.objects()?)?)
     }
 
     fn write(
         &self,
-        folder: &Path,
+        sources: &mut Sources,
         plan: &Plan,
         (text, checked): (&str, &CheckReport),
         progress: &mut dyn FnMut(&Progress),
@@ -216,11 +230,12 @@ impl Lake {
                 batch
             } else {
                 progress(&Progress::Table(table.name.clone()));
-                batch::write(self, folder, plan, position, (&mut written, &mut *progress))?
+                let rows = (position, checked.tables[position].bytes);
+                batch::write(self, sources, plan, rows, (&mut written, &mut *progress))?
             };
             batches.push((table.name.as_str(), batch));
         }
-        plan.verify(self.keys.naming(), folder)?;
+        plan.verify(self.keys.naming(), sources)?;
         let without_patient = checked.rows_without_patient();
         let rows = (checked.rows() - without_patient, without_patient);
         let catalogue = &plan.layout.catalogue;

@@ -3,7 +3,7 @@
 //! ```text
 //! index.db            the structured zone: where a patient's rows lie, and which are current
 //! keys.db             wrapped keys and links; back it up apart from the rest
-//! raw/packs/          encrypted frames, written once
+//! raw/packs/          encrypted frames and documents, written once
 //! curated/ consumer/  short-lived, encrypted, empty between requests
 //! ```
 

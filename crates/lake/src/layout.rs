@@ -1,6 +1,7 @@
 //! How the rows of each table are cut into frames: one per cell that the table's columns lie in.
 
 use crate::catalogue::{Catalogue, Table};
+use crate::kind::Kind;
 use aegle_model::{CellId, Hash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(crate) struct Cut {
     pub(crate) name: [u8; 32],
     /// Positions in the table, ascending.
     pub(crate) columns: Vec<usize>,
+    /// Whether a column is of bytes, and may hold documents.
+    pub(crate) has_bytes: bool,
 }
 
 impl Layout {
@@ -42,8 +45,14 @@ fn cut(catalogue: &Catalogue, table: &Table) -> Vec<Cut> {
         let tags = &catalogue.vocabulary().cells[usize::from(cell.0)].tags;
         let tags = borsh::to_vec(tags).expect("writing to memory cannot fail");
         let name = *Hash::of("aegle cell v1", &[&tags]).as_bytes();
-        let cut = cells.entry(name).or_insert_with(|| Cut { cell, name, columns: Vec::new() });
+        let cut = cells.entry(name).or_insert_with(|| Cut {
+            cell,
+            name,
+            columns: Vec::new(),
+            has_bytes: false,
+        });
         cut.columns.push(position);
+        cut.has_bytes |= column.kind == Kind::Bytes;
     }
     cells.into_values().collect()
 }

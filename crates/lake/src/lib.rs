@@ -1,6 +1,7 @@
 //! One centre's data: sources come in, permitted parts go out.
 //!
-//! Read in this order: a [`Catalogue`] says what a source holds; [`check()`] names every hole in it;
+//! Read in this order: a [`Catalogue`] says what a source holds; `source.rs` reads it, whatever its
+//! type; [`check()`] names every hole in it;
 //! [`Lake::ingest`] cuts its rows by patient and cell and stores them encrypted;
 //! [`Lake::link`] says which person is which patient; [`Lake::read`] answers a
 //! [`Permit`](aegle_ledger::Permit) with a part, [`sealed`] to the requester.
@@ -14,6 +15,7 @@ pub mod catalogue;
 mod check;
 mod crypt;
 mod database;
+mod document;
 mod finding;
 mod frame;
 mod hole;
@@ -37,7 +39,7 @@ mod value;
 mod zones;
 
 pub use catalogue::{Catalogue, CatalogueError};
-pub use check::{CheckReport, TableCount, check};
+pub use check::{CheckReport, TableCount, check, check_with};
 pub use database::DatabaseError;
 pub use finding::{Finding, Lines};
 pub use hole::Hole;

@@ -1,15 +1,17 @@
 //! Writes one batch: a table's rows, patient by patient, into packs and the index.
 
+use super::documents::detach;
 use super::plan::Plan;
 use super::rows::{PatientRows, Rows, Share};
 use super::{IngestError, Progress, Written};
 use crate::crypt::Secret;
+use crate::document::DocumentKey;
 use crate::frame::{FrameKey, Place};
 use crate::index::Extent;
 use crate::lake::Lake;
-use std::path::Path;
+use crate::source::Sources;
 
-/// A share of a table's file that is held in memory at once, in bytes.
+/// A share of a table's fields that is held in memory at once, in bytes.
 const SHARE_BYTES: u64 = 128 << 20;
 
 /// A pack is stored when it has grown to this many bytes.
@@ -21,12 +23,12 @@ const KEYS_AT_ONCE: usize = 1024;
 /// What is written while a batch is.
 type Report<'a, 'b> = (&'a mut Written, &'a mut (dyn FnMut(&Progress) + 'b));
 
-/// Writes the batch of the table at `position` and returns its id. Nobody sees it yet.
+/// Writes the batch of the table at `position`, whose fields have so many bytes, and returns its id. Nobody sees it yet.
 pub(super) fn write(
     lake: &Lake,
-    folder: &Path,
+    sources: &mut Sources,
     plan: &Plan,
-    position: usize,
+    (position, bytes): (usize, u64),
     report: Report<'_, '_>,
 ) -> Result<i64, IngestError> {
     let planned = &plan.batches[position];
@@ -34,13 +36,14 @@ pub(super) fn write(
     let id = lake.index.begin_batch(&planned.name, table.name.as_str(), planned.file_bytes)?;
     let mut writer =
         Writer { lake, plan, position, id, pack: Vec::new(), extents: Vec::new(), report };
-    let shares = planned.file_bytes.div_ceil(SHARE_BYTES).max(1);
+    let shares = bytes.div_ceil(SHARE_BYTES).max(1);
     for index in 0..shares {
         let share = Share { index, of: shares };
-        let rows = Rows::load(&lake.keys, &plan.layout, folder, position, share)?;
+        let rows = Rows::load(&lake.keys, &plan.layout, sources, position, share)?;
         writer.add(&rows)?;
     }
     writer.store()?;
+    lake.index.finish_batch(id)?;
     Ok(id)
 }
 
@@ -62,7 +65,7 @@ impl Writer<'_, '_, '_> {
             let names: Vec<_> = some.iter().map(PatientRows::patient).collect();
             let keys = self.lake.keys.data_keys(&names)?;
             for (patient, key) in some.iter().zip(&keys) {
-                self.patient(patient, key);
+                self.patient(patient, key)?;
                 if self.pack.len() >= PACK_BYTES {
                     self.store()?;
                 }
@@ -71,7 +74,9 @@ impl Writer<'_, '_, '_> {
         Ok(())
     }
 
-    fn patient(&mut self, rows: &PatientRows<'_>, key: &Secret) {
+    fn patient(&mut self, rows: &PatientRows<'_>, key: &Secret) -> Result<(), IngestError> {
+        let documents = rows.patient();
+        let documents = DocumentKey::new(&documents, key);
         let (patient, count) = (rows.patient(), rows.count());
         let (key, batch) = (FrameKey::new(key), &self.plan.batches[self.position].name);
         let place = Place { patient: &patient, batch, rows: count };
@@ -82,11 +87,21 @@ impl Writer<'_, '_, '_> {
         }
         let start = self.pack.len();
         for ((frame, cell), cut) in rows.cut(cuts.len()).into_iter().zip(0..).zip(cuts) {
+            let frame = if cut.has_bytes {
+                let (written, progress) = (&mut *self.report.0, &mut *self.report.1);
+                detach(self.lake, self.id, &documents, frame, &mut |bytes| {
+                    written.bytes += bytes;
+                    progress(&Progress::Stored { bytes, rows: 0 });
+                })?
+            } else {
+                frame
+            };
             key.seal(&place, (cell, &cut.name), frame, &mut self.pack);
             self.report.0.frames += 1;
         }
         let (start, length) = (start as u64, (self.pack.len() - start) as u64);
         self.extents.push(Extent { patient, start, length, rows: count });
+        Ok(())
     }
 
     /// Stores the pack, then tells the index.
@@ -99,7 +114,8 @@ impl Writer<'_, '_, '_> {
         let name = self.lake.keys.naming().mac("aegle lake pack v1", &[&pack]);
         self.lake.objects.put(&name, pack)?;
         self.report.0.bytes += bytes;
-        (self.report.1)(&Progress::Stored { bytes });
+        let rows = self.extents.iter().map(|extent| u64::from(extent.rows)).sum();
+        (self.report.1)(&Progress::Stored { bytes, rows });
         self.lake.index.add_pack(self.id, (&name, bytes), &self.extents)?;
         self.extents.clear();
         (self.report.1)(&Progress::Indexed);

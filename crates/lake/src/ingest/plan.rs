@@ -5,9 +5,8 @@ use crate::catalogue::{Catalogue, FILE, Patient, Table};
 use crate::crypt::MacKey;
 use crate::frame::BatchName;
 use crate::layout::Layout;
-use crate::source::fingerprint;
+use crate::source::{Content, Sources, Unreadable};
 use aegle_model::Hash;
-use std::path::Path;
 
 /// The batches of a source.
 pub(super) struct Plan {
@@ -26,8 +25,12 @@ pub(super) struct Planned {
 }
 
 impl Plan {
-    pub(super) fn new(naming: &MacKey, layout: Layout, folder: &Path) -> Result<Self, IngestError> {
-        let batches = plan(naming, &layout.catalogue, folder)?;
+    pub(super) fn new(
+        naming: &MacKey,
+        layout: Layout,
+        sources: &mut Sources,
+    ) -> Result<Self, IngestError> {
+        let batches = plan(naming, &layout.catalogue, sources)?;
         let names: Vec<&[u8]> = batches.iter().map(|batch| batch.name.as_slice()).collect();
         let catalogue = layout.catalogue.hash();
         let parts = [&[catalogue.as_bytes().as_slice()], names.as_slice()].concat();
@@ -36,8 +39,8 @@ impl Plan {
     }
 
     /// Checks that no file changed since the plan was made.
-    pub(super) fn verify(&self, naming: &MacKey, folder: &Path) -> Result<(), IngestError> {
-        let now = plan(naming, &self.layout.catalogue, folder)?;
+    pub(super) fn verify(&self, naming: &MacKey, sources: &mut Sources) -> Result<(), IngestError> {
+        let now = plan(naming, &self.layout.catalogue, sources)?;
         let tables = self.layout.catalogue.tables().iter();
         let mut pairs = tables.zip(self.batches.iter().zip(&now));
         match pairs.find(|(_, (then, now))| then != now) {
@@ -50,15 +53,14 @@ impl Plan {
 fn plan(
     naming: &MacKey,
     catalogue: &Catalogue,
-    folder: &Path,
+    sources: &mut Sources,
 ) -> Result<Vec<Planned>, IngestError> {
     let read = |table: &Table| {
-        let (content, bytes) = fingerprint(&folder.join(&table.file), naming)
-            .map_err(|source| IngestError::Unreadable { file: table.file.clone(), source })?;
-        Ok((content, bytes))
+        let unreadable = |Unreadable { file, source }| IngestError::Unreadable { file, source };
+        sources.content(table, naming).map_err(unreadable)
     };
     let files: Vec<_> = catalogue.tables().iter().map(read).collect::<Result<_, IngestError>>()?;
-    let name = |(table, (content, file_bytes)): (&Table, &([u8; 32], u64))| {
+    let name = |(table, content): (&Table, &Content)| {
         // Who owns a row of a table that is looked up depends on the other table's rows, too.
         let other = match &table.patient {
             Patient::Column(_) => None,
@@ -67,11 +69,11 @@ fn plan(
                 catalogue.tables().iter().position(named)
             }
         };
-        let through = other.map(|other| (&catalogue.tables()[other].patient, files[other].0));
+        let through = other.map(|other| (&catalogue.tables()[other].patient, files[other].hash));
         let meaning = meaning(catalogue, table);
         let through = borsh::to_vec(&through).expect("writing to memory cannot fail");
-        let parts = [meaning.as_bytes().as_slice(), content, &through];
-        Planned { name: naming.mac("aegle lake batch v1", &parts), file_bytes: *file_bytes }
+        let parts = [meaning.as_bytes().as_slice(), &content.hash, &through];
+        Planned { name: naming.mac("aegle lake batch v1", &parts), file_bytes: content.bytes }
     };
     Ok(catalogue.tables().iter().zip(&files).map(name).collect())
 }
@@ -81,5 +83,8 @@ fn meaning(catalogue: &Catalogue, table: &Table) -> Hash {
     let columns = table.columns.iter().map(|column| (&column.name, column.kind, &column.tags));
     let columns: Vec<_> = columns.collect();
     let meaning = borsh::to_vec(&(FILE, catalogue.centre(), &table.name, &table.patient, columns));
-    Hash::of("aegle lake table v1", &[&meaning.expect("writing to memory cannot fail")])
+    let meaning = meaning.expect("writing to memory cannot fail");
+    let origin = table.origin.meaning();
+    let parts = std::iter::once(&meaning).chain(&origin).map(Vec::as_slice);
+    Hash::of("aegle lake table v1", &parts.collect::<Vec<_>>())
 }

@@ -6,9 +6,7 @@ use crate::check::CheckReport;
 use crate::finding::Findings;
 use crate::keys::{Keys, PatientKey};
 use crate::layout::{Cut, Layout};
-use crate::source::{Row, TableReader};
-use crate::value::Value;
-use std::path::Path;
+use crate::source::{Row, Sources, TableReader, Typed};
 
 /// One share of all patients, by the leading bits of their keys.
 #[derive(Clone, Copy)]
@@ -37,15 +35,15 @@ impl Rows {
     pub(super) fn load(
         keys: &Keys,
         layout: &Layout,
-        folder: &Path,
+        sources: &mut Sources,
         position: usize,
         share: Share,
     ) -> Result<Self, IngestError> {
         let table = &layout.catalogue.tables()[position];
         let name = |number: &[u8]| Some(keys.patient(number)).filter(|key| share.holds(key));
-        let attribution = Attribution::load(&layout.catalogue, folder, table, name);
+        let attribution = Attribution::load(&layout.catalogue, sources, table, name);
         let (mut rows, mut findings) = (Self::default(), Findings::default());
-        if let Some(mut reader) = TableReader::open(folder, table, &mut findings) {
+        if let Some(mut reader) = TableReader::open(sources, table, &mut findings) {
             while let Some(row) = reader.next(&mut findings) {
                 rows.add(
                     &row,
@@ -81,7 +79,7 @@ impl Rows {
             let head = self.bytes.len();
             self.bytes.extend_from_slice(&[0; 4]);
             let chosen = cut.columns.iter().filter_map(|column| values.get(*column));
-            chosen.for_each(|value: &Value| value.encode(&mut self.bytes));
+            chosen.for_each(|value: &Typed| value.encode(&mut self.bytes));
             let length = u32::try_from(self.bytes.len() - head - 4).expect("records are bounded");
             self.bytes[head..head + 4].copy_from_slice(&length.to_le_bytes());
         }

@@ -4,13 +4,14 @@
 //! the permitted columns in the table's order.
 
 use super::{ReadError, Structured};
+use crate::document::DocumentKey;
 use crate::frame::{FrameKey, Place, split};
 use crate::lake::Lake;
 use crate::layout::{Cut, Layout};
 use crate::lookup::Found;
 use crate::objects::ObjectError;
 use crate::part::{Part, PartTable};
-use crate::value::{self, Value};
+use crate::value::{self, Stored, Value};
 use aegle_model::CellId;
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
@@ -48,6 +49,7 @@ impl Lake {
         chosen: &Chosen,
     ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let key = FrameKey::new(&structured.key);
+        let documents = DocumentKey::new(&structured.patient, &structured.key);
         let mut rows = Zeroizing::new(Vec::new());
         let mut size = 0;
         for (position, (table, cuts)) in structured.layout.tables().enumerate() {
@@ -67,10 +69,46 @@ impl Lake {
             let position = u16::try_from(position).map_err(|_| ReadError::TooLarge)?;
             rows.extend_from_slice(&position.to_le_bytes());
             rows.extend_from_slice(&found.rows.to_le_bytes());
-            join(&key, &place, (cuts, columns), &mut extent, &mut rows)
-                .ok_or_else(|| ReadError::Object(ObjectError::Altered(hex::encode(found.pack))))?;
+            let altered = || ReadError::Object(ObjectError::Altered(hex::encode(found.pack)));
+            if columns.iter().any(|chosen| cuts[chosen.cut].has_bytes) {
+                let mut joined = Zeroizing::new(Vec::new());
+                join(&key, &place, (cuts, columns), &mut extent, &mut joined)
+                    .ok_or_else(altered)?;
+                self.attach(&documents, &joined, &mut size, &mut rows)?;
+            } else {
+                join(&key, &place, (cuts, columns), &mut extent, &mut rows).ok_or_else(altered)?;
+            }
         }
         Ok(rows)
+    }
+
+    /// Appends joined values with the documents in the place of their references.
+    fn attach(
+        &self,
+        key: &DocumentKey<'_>,
+        mut joined: &[u8],
+        size: &mut u64,
+        rows: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
+        while let Some(field) = value::take(&mut joined) {
+            let Some(Stored::Document(reference)) = value::stored(field) else {
+                rows.extend_from_slice(field);
+                continue;
+            };
+            *size += reference.length;
+            if *size > super::PART_MAX {
+                return Err(ReadError::TooLarge);
+            }
+            let altered = || ObjectError::Altered(hex::encode(reference.object));
+            let length = reference.sealed_length().ok_or_else(altered)?;
+            let range = (0, length);
+            let sealed = self.objects.read(&reference.object, range, length as u64)?;
+            let mut content = Zeroizing::new(Vec::with_capacity(length));
+            key.open(self.keys.naming(), &reference, &mut Zeroizing::new(sealed), &mut content)
+                .map_err(|_| altered())?;
+            value::encode_bytes(&content, rows);
+        }
+        Ok(())
     }
 
     fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ReadError> {
