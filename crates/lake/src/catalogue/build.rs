@@ -3,6 +3,7 @@
 //! What cannot be understood is left out or replaced by the weakest reading, so that the rest can
 //! still be checked.
 
+use super::anchors;
 use super::{Catalogue, Column, FILE, Labels, Patient, Table, raw};
 use crate::finding::Findings;
 use crate::hole::Hole;
@@ -81,15 +82,20 @@ impl<'a> Builder<'a> {
             }
         };
         let labels = self.labels(raw.labels);
-        let mut columns = Vec::new();
+        let (mut columns, mut lines) = (Vec::new(), BTreeMap::new());
         for (column, raw) in raw.columns {
             let at = line(self.text, column.span().start);
             let Some(column) = self.name("column", &column) else { continue };
+            lines.insert(column.clone(), at);
             columns.push(self.column(&name, column, at, raw));
         }
         let line = line(self.text, raw.patient.span().start);
         let patient = self.patient(&name, line, raw.patient.into_inner());
-        (Table { name, file, patient, labels, columns }, line)
+        let table = Table { name, file, patient, labels, columns };
+        for (column, wrong) in anchors::table(&table) {
+            self.findings.add(FILE, lines.get(&column).copied(), wrong.hole(&table.name, &column));
+        }
+        (table, line)
     }
 
     fn patient(&mut self, table: &Name, line: u64, raw: raw::Patient) -> Patient {
@@ -125,9 +131,13 @@ impl<'a> Builder<'a> {
             _ => {}
         }
         let labels = self.labels(raw.labels);
+        let anchor = raw.hub.as_ref().and_then(|hub| {
+            let anchor = anchors::column(hub.get_ref(), kind);
+            anchor.map_err(|wrong| self.add(hub, wrong.hole(table, &name))).ok()
+        });
         let tags = self.column_tags(&what, since, raw.tags);
         let tags = if raw.key { BTreeMap::new() } else { tags };
-        Column { name, kind, key: raw.key, unit: raw.unit, tags, labels, cell: None }
+        Column { name, kind, key: raw.key, anchor, unit: raw.unit, tags, labels, cell: None }
     }
 
     fn column_tags(

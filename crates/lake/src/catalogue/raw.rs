@@ -49,6 +49,7 @@ pub(super) struct Column {
     pub(super) r#type: Spanned<String>,
     #[serde(default)]
     pub(super) key: bool,
+    pub(super) hub: Option<Spanned<String>>,
     pub(super) unit: Option<String>,
     #[serde(default)]
     pub(super) tags: Vec<Spanned<String>>,

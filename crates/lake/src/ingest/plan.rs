@@ -78,7 +78,10 @@ fn plan(
 
 /// The hash of what the frames of a table depend on; labels and units are not among it.
 fn meaning(catalogue: &Catalogue, table: &Table) -> Hash {
-    let columns = table.columns.iter().map(|column| (&column.name, column.kind, &column.tags));
+    let columns = table
+        .columns
+        .iter()
+        .map(|column| (&column.name, column.kind, &column.tags, &column.anchor));
     let columns: Vec<_> = columns.collect();
     let meaning = borsh::to_vec(&(FILE, catalogue.centre(), &table.name, &table.patient, columns));
     Hash::of("aegle lake table v1", &[&meaning.expect("writing to memory cannot fail")])
