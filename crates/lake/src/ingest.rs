@@ -14,12 +14,12 @@ use crate::catalogue::{self, Catalogue};
 use crate::check::{CheckReport, check_data};
 use crate::database::DatabaseError;
 use crate::finding::Findings;
-use crate::index::State;
+use crate::index::{Completed, State};
 use crate::keys::KeyError;
 use crate::lake::Lake;
 use crate::layout::Layout;
 use crate::objects::ObjectError;
-use aegle_model::{Hash, Name};
+use aegle_model::{Hash, Name, Timestamp};
 use plan::Plan;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -126,7 +126,8 @@ impl Lake {
     }
 
     /// Ingests the source in `folder`, telling `progress` about every step. Each file is the whole
-    /// of its table: what a changed file no longer holds is no longer read.
+    /// of its table: what a changed file no longer holds is read as of a time before only. Rows that
+    /// are still there are not stored again.
     pub fn ingest_with(
         &self,
         folder: &Path,
@@ -209,25 +210,41 @@ impl Lake {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<IngestReport, IngestError> {
         let mut written = Written::default();
-        let mut batches = Vec::new();
-        for (position, planned) in plan.batches.iter().enumerate() {
+        let mut live = self.index.live()?;
+        let load = self.index.begin_load()?;
+        let mut tables = Vec::new();
+        for (position, content) in plan.contents.iter().enumerate() {
             let table = &plan.layout.catalogue.tables()[position];
-            let batch = if let Some(batch) = self.index.batch(&planned.name)? {
-                batch
-            } else {
+            if live.remove(table.name.as_str()) != Some(content.name) {
                 progress(&Progress::Table(table.name.clone()));
-                batch::write(self, folder, plan, position, (&mut written, &mut *progress))?
-            };
-            batches.push((table.name.as_str(), batch));
+                let report = (&mut written, &mut *progress);
+                batch::write(self, folder, plan, (position, load), report)?;
+            }
+            tables.push((table.name.as_str(), &content.name));
+        }
+        for table in live.keys() {
+            batch::end(self, table, load)?;
         }
         plan.verify(self.keys.naming(), folder)?;
         let without_patient = checked.rows_without_patient();
-        let rows = (checked.rows() - without_patient, without_patient);
-        let catalogue = &plan.layout.catalogue;
-        let state = self.index.commit((catalogue, text), &plan.source, &batches, rows)?;
+        let done = Completed {
+            load,
+            now: now(),
+            source: &plan.source,
+            tables: &tables,
+            rows: checked.rows() - without_patient,
+            without_patient,
+        };
+        let state = self.index.commit((&plan.layout.catalogue, text), &done)?;
         progress(&Progress::Committed);
         Ok(report(&state, &written, false))
     }
+}
+
+/// The time by this machine's clock.
+fn now() -> Timestamp {
+    let now = jiff::Timestamp::now().as_millisecond();
+    Timestamp(u64::try_from(now).unwrap_or_default())
 }
 
 /// What was written so far.

@@ -1,7 +1,7 @@
 //! One centre's lake: a folder with its zones, its index and its keys.
 //!
 //! ```text
-//! index.db            the structured zone: where a patient's rows lie, and which are current
+//! index.db            the structured zone: hubs, satellites, and where a patient's rows lie
 //! keys.db             wrapped keys and links; back it up apart from the rest
 //! raw/packs/          encrypted frames, written once
 //! curated/ consumer/  short-lived, encrypted, empty between requests
@@ -15,7 +15,7 @@ use crate::layout::Layout;
 use crate::lookup::{KEYS, Lookup};
 use crate::objects::Objects;
 use crate::zones::Zones;
-use aegle_model::{PatientId, RecordKey, RequestId};
+use aegle_model::{PatientId, RecordKey, RequestId, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -116,6 +116,11 @@ impl Lake {
             Err(LayoutError::Empty) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// When each load was, oldest first: the times as of which a record differs.
+    pub fn loads(&self) -> Result<Vec<Timestamp>, DatabaseError> {
+        self.lookup.read(|connection| Ok(index::loads(connection)?))
     }
 
     /// Keeps the record key of a patient, in place of the one that was there.

@@ -25,6 +25,7 @@ mod lake;
 mod layout;
 mod links;
 mod lookup;
+mod naming;
 mod objects;
 mod part;
 mod read;

@@ -2,7 +2,8 @@
 //!
 //! Invariants: only a [`Permit`] opens anything; frames of cells that it does not name are never
 //! decrypted; an object that is missing, cut or altered fails the whole read; the curated and the
-//! consumer zone are empty again whatever happens.
+//! consumer zone are empty again whatever happens. A record can be asked for as of a time: what is
+//! shown then is what the last load before that time held, under the permission of now.
 
 mod gather;
 #[cfg(test)]
@@ -10,8 +11,10 @@ mod laws;
 #[cfg(test)]
 mod tests;
 
+use crate::catalogue::Catalogue;
 use crate::crypt::Secret;
 use crate::database::DatabaseError;
+use crate::index;
 use crate::keys::{KeyError, PatientKey};
 use crate::lake::{Lake, LayoutError};
 use crate::layout::Layout;
@@ -22,10 +25,11 @@ use crate::part::{Part, PartTable};
 use crate::sealed::{self, Answer, POINT, SealError};
 use crate::zones::ZoneError;
 use aegle_ledger::{Delivered, Permit, Step};
-use aegle_model::{Bits, Hash, RequestId};
+use aegle_model::{Bits, Hash, RequestId, Timestamp};
+use aegle_vault::Load;
 use gather::Chosen;
 use rusqlite::Connection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -75,6 +79,14 @@ pub enum ReadError {
     /// The patient's data key is gone: the rows cannot be read by anybody.
     #[error("the patient's data key was destroyed; the rows cannot be read any more")]
     Erased,
+    /// What was cut by an earlier catalogue cannot be cut by this permit.
+    #[error(
+        "the rows that table `{table}` held then carry other tags than now, and this permit does not reach all that lies with them; ask for a later time or for more tags"
+    )]
+    OtherCut {
+        /// The table.
+        table: String,
+    },
     /// The record is larger than a part may be.
     #[error("the record is larger than {PART_MAX} bytes; ask for fewer tags")]
     TooLarge,
@@ -110,8 +122,12 @@ impl From<rusqlite::Error> for ReadError {
 /// What the structured zone knows about a patient, in one snapshot.
 struct Structured {
     layout: Arc<Layout>,
+    /// Earlier catalogues by which some of the rows are cut, by version.
+    earlier: BTreeMap<u32, Layout>,
     patient: PatientKey,
     key: Secret,
+    /// The load whose rows are asked for.
+    at: Load,
     found: Vec<Found>,
 }
 
@@ -119,9 +135,19 @@ impl Lake {
     /// Delivers what the permit allows, sealed to its recipient. A part that shows nothing has the
     /// same shape as one that does.
     pub fn read(&self, permit: &Permit) -> Result<Delivery, ReadError> {
-        let structured = self.lookup.read(|connection| self.look_up(connection, permit))?;
+        self.read_as_of(permit, None)
+    }
+
+    /// [`read`](Self::read), as of a time: what the last load up to it held.
+    pub fn read_as_of(
+        &self,
+        permit: &Permit,
+        as_of: Option<Timestamp>,
+    ) -> Result<Delivery, ReadError> {
+        let look_up = |connection: &Connection| self.look_up(connection, permit, as_of);
+        let structured = self.lookup.read(look_up)?;
         let chosen = Chosen::new(&structured.layout, permit.cells());
-        let rows = self.gather(&structured, &chosen)?;
+        let rows = self.gather(&structured, &chosen)?.rows;
         let answer = Answer { request: permit.request(), receipt: permit.receipt() };
         self.deliver((&structured.layout, &chosen), &answer, permit.recipient(), rows)
     }
@@ -139,16 +165,23 @@ impl Lake {
         self.deliver((&layout, &chosen), &answer, recipient, Zeroizing::default())
     }
 
-    fn look_up(&self, connection: &Connection, permit: &Permit) -> Result<Structured, ReadError> {
+    fn look_up(
+        &self,
+        connection: &Connection,
+        permit: &Permit,
+        as_of: Option<Timestamp>,
+    ) -> Result<Structured, ReadError> {
         let layout = self.layout(connection)?;
         let lake = layout.catalogue.version();
         if permit.catalogue() != lake {
             return Err(ReadError::OtherCatalogue { permit: permit.catalogue(), lake });
         }
         let patient = self.linked(connection, permit.patient())?.ok_or(ReadError::NotLinked)?;
-        let found = lookup::find(connection, &patient)?;
+        let at = index::load_at(connection, as_of)?;
+        let found = lookup::find(connection, &patient, Some(at))?;
         let key = self.keys.data_key(connection, KEYS, &patient)?.ok_or(ReadError::Erased)?;
-        Ok(Structured { layout, patient, key, found })
+        let earlier = earlier(connection, &layout, &found)?;
+        Ok(Structured { layout, earlier, patient, key, at, found })
     }
 
     /// Takes rows through the curated and the consumer zone.
@@ -171,6 +204,28 @@ impl Lake {
             vec![Step::Structured, Step::Curated, Step::Consumer, Step::Delivered, Step::Cleaned];
         Ok(Delivery { content: Hash::sha256(&[&sealed]), sealed, rows, columns, steps })
     }
+}
+
+/// The catalogues of rows that are cut otherwise than now.
+fn earlier(
+    connection: &Connection,
+    layout: &Layout,
+    found: &[Found],
+) -> Result<BTreeMap<u32, Layout>, LayoutError> {
+    let is_now = |found: &Found| {
+        let tables = layout.catalogue.tables().iter().zip(&layout.meanings);
+        tables
+            .clone()
+            .any(|(table, now)| table.name.as_str() == found.table && *now == found.meaning)
+    };
+    let versions = found.iter().filter(|found| !is_now(found)).map(|found| found.catalogue);
+    let mut earlier = BTreeMap::new();
+    for version in versions.collect::<BTreeSet<_>>() {
+        if let Some(text) = index::catalogue_text(connection, version)? {
+            earlier.insert(version, Layout::new(Catalogue::parse(&text)?));
+        }
+    }
+    Ok(earlier)
 }
 
 fn count(part: &Part, of: impl Fn(&PartTable) -> usize) -> u32 {

@@ -23,6 +23,11 @@ impl ZonedTime {
     pub(crate) const ENCODED: usize = 16;
     const ZULU: i32 = i32::MIN;
 
+    /// The instant, whatever the zone.
+    pub(crate) fn instant(self) -> Timestamp {
+        self.at
+    }
+
     pub(crate) fn encode(self) -> [u8; Self::ENCODED] {
         let offset = self.offset.map_or(Self::ZULU, Offset::seconds);
         let mut bytes = [0; Self::ENCODED];

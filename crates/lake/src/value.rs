@@ -42,6 +42,9 @@ const FALSE: u8 = 6;
 const TRUE: u8 = 7;
 const BYTES: u8 = 8;
 
+/// The stored bytes of a value that is not there.
+pub(crate) const ABSENT: &[u8] = &[NULL];
+
 impl Value {
     /// Appends the stored bytes. Text and bytes are bounded by the record size, far below `u32`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
