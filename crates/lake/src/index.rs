@@ -137,10 +137,10 @@ pub(crate) fn load_at(
     Ok(Load(select.query_row([time], |row| row.get(0)).optional()?.unwrap_or_default()))
 }
 
-/// When each load was, oldest first.
-pub(crate) fn loads(connection: &Connection) -> Result<Vec<Timestamp>, rusqlite::Error> {
-    let mut select = connection.prepare_cached("SELECT at FROM load WHERE complete ORDER BY id")?;
-    let loads = select.query_map([], |row| Ok(Timestamp(row.get(0)?)))?;
+/// When each load was.
+pub(crate) fn loads(connection: &Connection) -> Result<BTreeMap<Load, Timestamp>, rusqlite::Error> {
+    let mut select = connection.prepare_cached("SELECT id, at FROM load WHERE complete")?;
+    let loads = select.query_map([], |row| Ok((Load(row.get(0)?), Timestamp(row.get(1)?))))?;
     loads.collect()
 }
 

@@ -19,7 +19,8 @@ use crate::keys::KeyError;
 use crate::lake::Lake;
 use crate::layout::Layout;
 use crate::objects::ObjectError;
-use aegle_model::{Hash, Name, Timestamp};
+use crate::time;
+use aegle_model::{Hash, Name};
 use plan::Plan;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -229,7 +230,7 @@ impl Lake {
         let without_patient = checked.rows_without_patient();
         let done = Completed {
             load,
-            now: now(),
+            now: time::now(),
             source: &plan.source,
             tables: &tables,
             rows: checked.rows() - without_patient,
@@ -239,12 +240,6 @@ impl Lake {
         progress(&Progress::Committed);
         Ok(report(&state, &written, false))
     }
-}
-
-/// The time by this machine's clock.
-fn now() -> Timestamp {
-    let now = jiff::Timestamp::now().as_millisecond();
-    Timestamp(u64::try_from(now).unwrap_or_default())
 }
 
 /// What was written so far.

@@ -8,13 +8,14 @@
 //! ```
 
 use crate::catalogue::{Catalogue, CatalogueError};
+use crate::consumer::Consumer;
 use crate::database::DatabaseError;
 use crate::index::{self, Index};
 use crate::keys::{Kek, KeyError, Keys};
 use crate::layout::Layout;
 use crate::lookup::{KEYS, Lookup};
 use crate::objects::Objects;
-use crate::zones::Zones;
+use crate::zones::{ZoneError, Zones};
 use aegle_model::{PatientId, RecordKey, RequestId, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,8 @@ pub struct Lake {
     pub(crate) index: Index,
     pub(crate) lookup: Lookup,
     pub(crate) objects: Objects,
-    pub(crate) zones: Zones,
+    pub(crate) zones: Arc<Zones>,
+    pub(crate) consumer: Consumer,
     layout: RwLock<Option<Arc<Layout>>>,
     interrupted: Vec<RequestId>,
 }
@@ -99,14 +101,20 @@ impl Lake {
             lookup: Lookup::new(index_path, keys_path),
             objects,
             zones,
+            consumer: Consumer::default(),
             layout: RwLock::new(None),
             interrupted,
         })
     }
 
-    /// The requests that a crash interrupted, found when the lake was opened.
+    /// The requests that a crash interrupted and nobody was told of, found when the lake was opened.
     pub fn interrupted(&self) -> &[RequestId] {
         &self.interrupted
+    }
+
+    /// Notes that what became of an interrupted request was told on.
+    pub fn forget_interrupted(&self, request: RequestId) -> Result<(), ZoneError> {
+        self.zones.forget(request).map_err(|source| ZoneError::Io { zone: "consumer", source })
     }
 
     /// The catalogue of the data that is current now; none before the first ingest.
@@ -120,7 +128,7 @@ impl Lake {
 
     /// When each load was, oldest first: the times as of which a record differs.
     pub fn loads(&self) -> Result<Vec<Timestamp>, DatabaseError> {
-        self.lookup.read(|connection| Ok(index::loads(connection)?))
+        self.lookup.read(|connection| Ok(index::loads(connection)?.into_values().collect()))
     }
 
     /// Keeps the record key of a patient, in place of the one that was there.

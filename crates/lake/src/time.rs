@@ -5,6 +5,12 @@ use jiff::tz::Offset;
 use std::fmt;
 use std::str::FromStr;
 
+/// The time by this machine's clock.
+pub(crate) fn now() -> aegle_model::Timestamp {
+    let now = Timestamp::now().as_millisecond();
+    aegle_model::Timestamp(u64::try_from(now).unwrap_or_default())
+}
+
 /// An RFC 3339 time: an instant to the nanosecond, and the offset at which it was noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZonedTime {

@@ -3,7 +3,7 @@
 //! The curated form of a table is `position u16 ‖ rows u32 ‖ values`, row after row, each row with
 //! the permitted columns in the table's order.
 
-use super::{ReadError, Structured};
+use super::{ReadError, Shown, Structured};
 use crate::catalogue::Table;
 use crate::frame::{FrameKey, Place, split};
 use crate::lake::Lake;
@@ -190,7 +190,8 @@ fn join(
 }
 
 /// The part that curated rows make; nothing when they are not what was curated.
-pub(super) fn part((layout, chosen): (&Layout, &Chosen), mut rows: &[u8]) -> Option<Part> {
+pub(super) fn part(shown: &Shown<'_>, mut rows: &[u8]) -> Option<Part> {
+    let Shown { layout, chosen, .. } = shown;
     let mut part = Part::empty(&layout.catalogue);
     while !rows.is_empty() {
         let (position, rest) = rows.split_first_chunk()?;

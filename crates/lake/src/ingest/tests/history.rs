@@ -1,10 +1,11 @@
 //! What was there can be read as of the time when it was; what is still there is stored once.
 
 use super::*;
-use crate::ReadError;
 use crate::index::vault::hub_counts;
 use crate::sealed::OpeningKey;
 use crate::testing::{SCAN, cells, lines, opened, permit};
+use crate::{Asking, ReadError};
+use aegle_model::Timestamp;
 use aegle_vault::Hub;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -18,7 +19,11 @@ fn shown(
 ) -> Result<Vec<String>, ReadError> {
     let key = OpeningKey::generate();
     let permit = permit(lake, person(byte), cells(lake, tags), &key);
-    Ok(lines(&opened(&key, &permit, &lake.read_as_of(&permit, as_of)?)))
+    Ok(lines(&opened(
+        &key,
+        &permit,
+        &lake.read_as(&permit, &Asking { as_of, ..Asking::default() })?,
+    )))
 }
 
 fn all(lake: &Lake, as_of: Timestamp) -> Vec<String> {
