@@ -137,6 +137,12 @@ pub(crate) fn load_at(
     Ok(Load(select.query_row([time], |row| row.get(0)).optional()?.unwrap_or_default()))
 }
 
+/// How many objects there are, and how many bytes they take.
+pub(crate) fn stored(connection: &Connection) -> Result<(u64, u64), rusqlite::Error> {
+    let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM pack";
+    connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 /// When each load was.
 pub(crate) fn loads(connection: &Connection) -> Result<BTreeMap<Load, Timestamp>, rusqlite::Error> {
     let mut select = connection.prepare_cached("SELECT id, at FROM load WHERE complete")?;

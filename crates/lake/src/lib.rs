@@ -33,11 +33,13 @@ mod passage;
 mod read;
 pub mod sealed;
 mod source;
+mod status;
 #[cfg(test)]
 mod testing;
 mod time;
 mod value;
 mod vault_part;
+mod workspace;
 mod zones;
 
 pub use catalogue::{Catalogue, CatalogueError};
@@ -56,7 +58,9 @@ pub use part::{BLOCK, NotAPart, Part, PartColumn, PartTable};
 pub use passage::{IllegalStage, Passage, Stage};
 pub use read::{Asking, Delivery, PART_MAX, ReadError, Shape};
 pub use source::RECORD_MAX;
+pub use status::{LakeStatus, StatusError, ZoneStatus};
 pub use time::{NotATime, ZonedTime};
 pub use value::Value;
 pub use vault_part::{VaultEnd, VaultHub, VaultLink, VaultPart, VaultRow, VaultSatellites};
+pub use workspace::WorkspaceError;
 pub use zones::ZoneError;

@@ -125,7 +125,9 @@ mod tests {
 
     fn passage(stages: &[Stage]) -> Passage {
         let mut passage = Passage::begin();
-        stages.iter().for_each(|stage| passage.enter(*stage).unwrap());
+        for stage in stages {
+            passage.enter(*stage).unwrap();
+        }
         passage
     }
 

@@ -11,6 +11,11 @@ pub(crate) fn now() -> aegle_model::Timestamp {
     aegle_model::Timestamp(u64::try_from(now).unwrap_or_default())
 }
 
+/// A time as people read it; none beyond the year 9999.
+pub(crate) fn civil(aegle_model::Timestamp(ms): aegle_model::Timestamp) -> Option<Timestamp> {
+    i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok())
+}
+
 /// An RFC 3339 time: an instant to the nanosecond, and the offset at which it was noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZonedTime {

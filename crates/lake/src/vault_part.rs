@@ -7,6 +7,7 @@
 //! `ended` are null unless every column of the table that is ever disclosed is shown.
 
 use crate::part::{BLOCK, PartColumn};
+use crate::time::civil;
 use crate::value::Value;
 use aegle_model::{Name, Timestamp};
 use aegle_vault::{Hub, HubId, HubRow, LinkEnd, Origin, Vault};
@@ -158,9 +159,6 @@ fn link((ends, Origin { source, loaded }): (Vec<LinkEnd>, Origin)) -> VaultLink 
 /// RFC 3339, in UTC.
 #[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 fn time<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = time.and_then(|Timestamp(ms)| {
-        let ms = i64::try_from(ms).ok()?;
-        Some(jiff::Timestamp::from_millisecond(ms).ok()?.to_string())
-    });
+    let text = time.and_then(civil).map(|time| time.to_string());
     text.serialize(serializer)
 }

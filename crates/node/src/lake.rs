@@ -3,9 +3,10 @@
 use crate::secrets::Secrets;
 use crate::serve::open_lake;
 use crate::settings::Settings;
-use anyhow::{Result, bail};
+use aegle_lake::Lake;
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Look after a centre's data
 #[derive(Parser)]
@@ -29,6 +30,39 @@ enum Command {
         /// The folder
         folder: PathBuf,
     },
+    /// Show what is in each zone of the node's lake
+    Status {
+        /// The node's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look after areas for developers and analysts, which are copies without keys
+    Workspace {
+        /// The node's configuration
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        command: Workspace,
+    },
+}
+
+#[derive(Subcommand)]
+enum Workspace {
+    /// Make one and print its folder
+    Create {
+        /// Its name
+        name: String,
+    },
+    /// Print their names
+    List,
+    /// Remove one with all that is in it
+    Destroy {
+        /// Its name
+        name: String,
+    },
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -39,9 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             if report.is_sound() { Ok(()) } else { bail!("the source has holes") }
         }
         Command::Ingest { config, folder } => {
-            let settings = Settings::load(config)?;
-            let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
-            let lake = open_lake(&settings, &secrets)?;
+            let lake = open(config)?;
             let report = lake.ingest(folder)?;
             println!(
                 "{} patients, {} rows, {} frames, {} bytes{}",
@@ -53,5 +85,38 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             );
             Ok(())
         }
+        Command::Status { config, json } => {
+            let status = open(config)?.status()?;
+            if *json {
+                println!("{}", serde_json::to_string(&status)?);
+            } else {
+                println!("{status}");
+            }
+            Ok(())
+        }
+        Command::Workspace { config, command } => {
+            let config =
+                config.as_deref().context("give the node's configuration: --config FILE")?;
+            workspace(&open(config)?, command)
+        }
     }
+}
+
+fn open(config: &Path) -> Result<Lake> {
+    let settings = Settings::load(config)?;
+    let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
+    open_lake(&settings, &secrets)
+}
+
+fn workspace(lake: &Lake, command: &Workspace) -> Result<()> {
+    match command {
+        Workspace::Create { name } => println!("{}", lake.create_workspace(name)?.display()),
+        Workspace::List => {
+            for name in lake.workspaces()? {
+                println!("{name}");
+            }
+        }
+        Workspace::Destroy { name } => lake.destroy_workspace(name)?,
+    }
+    Ok(())
 }

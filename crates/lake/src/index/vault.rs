@@ -111,6 +111,12 @@ pub(super) fn patients(connection: &Connection) -> rusqlite::Result<u64> {
     connection.query_row(sql, [], |row| row.get(0))
 }
 
+/// How many satellites there are, of any time.
+pub(crate) fn satellites(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT COALESCE(SUM(rows), 0) FROM extent";
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
 /// The number of rows of each hub.
 pub(crate) fn hub_counts(connection: &Connection) -> rusqlite::Result<Vec<(Hub, u64)>> {
     let count = |hub| {

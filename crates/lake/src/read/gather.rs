@@ -182,7 +182,9 @@ fn join(
         }
         let held = found.validity(place);
         if held.holds_at(structured.at) {
-            row.iter().for_each(|value| gathered.rows.extend_from_slice(value));
+            for value in &row {
+                gathered.rows.extend_from_slice(value);
+            }
             validity.push(held);
         }
     }

@@ -63,14 +63,14 @@ fn what_nobody_claims_in_time_is_removed() {
     assert!(bytes_in(&world, "consumer") > 0);
     assert_eq!(lake.consumer.sweep(later(CLAIM_MS)), 1);
     assert_eq!((bytes_in(&world, "consumer"), bytes_in(&world, "curated")), (0, 0));
-    let late = claim_error(lake.consumer.claim(permit.request(), later(CLAIM_MS)));
-    assert_eq!(late, ClaimError::Expired);
+    let error = claim_error(lake.consumer.claim(permit.request(), later(CLAIM_MS)));
+    assert_eq!(error, ClaimError::Expired);
     let again = lake.prepare_at(&permit, &Asking::default(), later(CLAIM_MS));
     assert!(matches!(again, Err(ReadError::Claim(ClaimError::Expired))));
     // Also without a sweep.
     let (lake, permit, _) = waiting(&World::new());
-    let late = claim_error(lake.consumer.claim(permit.request(), later(CLAIM_MS)));
-    assert_eq!(late, ClaimError::Expired);
+    let error = claim_error(lake.consumer.claim(permit.request(), later(CLAIM_MS)));
+    assert_eq!(error, ClaimError::Expired);
 }
 
 #[test]
