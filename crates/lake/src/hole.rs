@@ -2,6 +2,7 @@
 
 use crate::kind::Kind;
 use aegle_model::Name;
+use aegle_vault::{AnchorError, Hub};
 
 /// One kind of mistake in one place of a source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -132,6 +133,51 @@ pub enum Hole {
         column: Name,
         /// `since`, or the tag.
         what: String,
+    },
+    /// A column is anchored at a hub that is none.
+    #[error("column `{column}` of table `{table}` cannot be anchored at its hub: {reason}")]
+    Anchor {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+        /// Why not.
+        reason: AnchorError,
+    },
+    /// A column is anchored at a hub whose business keys are never of its type.
+    #[error(
+        "column `{column}` of table `{table}` is {shape} and cannot be a business key of the hub `{hub}`; a time is a `date` or a `time`, every other key is `text` or an `integer`",
+        shape = kind.shape(), hub = hub.name()
+    )]
+    AnchorKind {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+        /// The hub.
+        hub: Hub,
+        /// The type.
+        kind: Kind,
+    },
+    /// Two columns of a table are anchored at two different events.
+    #[error(
+        "column `{column}` of table `{table}` is anchored at another event than the columns before; a row is about one event"
+    )]
+    SecondEvent {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+    },
+    /// The patient number is anchored at a hub.
+    #[error(
+        "column `{column}` of table `{table}` holds the patient number, which is the patient's business key already; remove its `hub`"
+    )]
+    AnchoredPatient {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
     },
     /// No header names a column of the table.
     #[error("the first line names no column of table `{table}`; the header row is missing")]

@@ -17,12 +17,13 @@ use crate::check::{CheckReport, check_data};
 use crate::database::DatabaseError;
 use crate::finding::Findings;
 use crate::frame::BatchName;
-use crate::index::State;
+use crate::index::{Completed, State};
 use crate::keys::KeyError;
 use crate::lake::Lake;
 use crate::layout::Layout;
 use crate::objects::ObjectError;
 use crate::source::Sources;
+use crate::time;
 use aegle_model::{Hash, Name};
 use plan::Plan;
 use std::fs::{File, TryLockError};
@@ -137,7 +138,8 @@ impl Lake {
     }
 
     /// Ingests the source in `folder`, telling `progress` about every step. Each file is the whole
-    /// of its table: what a changed file no longer holds is no longer read.
+    /// of its table: what a changed file no longer holds is read as of a time before only. Rows that
+    /// are still there are not stored again.
     pub fn ingest_with(
         &self,
         folder: &Path,
@@ -167,7 +169,9 @@ impl Lake {
             return Err(IngestError::Source(checked));
         }
         progress(&Progress::Checked { rows: checked.rows() });
-        let planned: Vec<_> = plan.batches.iter().map(|batch| &batch.name).collect();
+        let load = self.index.next_load()?;
+        let tables = 0..plan.contents.len();
+        let planned: Vec<_> = tables.map(|table| batch::name(self, &plan, (table, load))).collect();
         self.clear(&planned)?;
         let done = self.write(&mut sources, &plan, (&text, &checked), progress);
         if done.is_err()
@@ -210,7 +214,7 @@ impl Lake {
     }
 
     /// Removes what an ingest that did not end left behind, but for whole batches in `keep`.
-    fn clear(&self, keep: &[&BatchName]) -> Result<(), IngestError> {
+    fn clear(&self, keep: &[BatchName]) -> Result<(), IngestError> {
         self.index.forget_incomplete(keep)?;
         Ok(self.objects.sweep(&self.index.objects()?)?)
     }
@@ -223,23 +227,36 @@ impl Lake {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<IngestReport, IngestError> {
         let mut written = Written::default();
-        let mut batches = Vec::new();
-        for (position, planned) in plan.batches.iter().enumerate() {
+        let mut live = self.index.live()?;
+        let load = self.index.next_load()?;
+        self.index.begin_load(load)?;
+        let mut tables = Vec::new();
+        for (position, content) in plan.contents.iter().enumerate() {
             let table = &plan.layout.catalogue.tables()[position];
-            let batch = if let Some(batch) = self.index.batch(&planned.name)? {
-                batch
-            } else {
-                progress(&Progress::Table(table.name.clone()));
-                let rows = (position, checked.tables[position].bytes);
-                batch::write(self, sources, plan, rows, (&mut written, &mut *progress))?
-            };
-            batches.push((table.name.as_str(), batch));
+            if live.remove(table.name.as_str()) != Some(content.name) {
+                let name = batch::name(self, plan, (position, load));
+                if !self.index.has_batch(&name)? {
+                    progress(&Progress::Table(table.name.clone()));
+                    let rows = (position, checked.tables[position].bytes, load);
+                    batch::write(self, sources, plan, rows, (&mut written, &mut *progress))?;
+                }
+            }
+            tables.push((table.name.as_str(), &content.name));
+        }
+        for table in live.keys() {
+            batch::end(self, table, load)?;
         }
         plan.verify(self.keys.naming(), sources)?;
         let without_patient = checked.rows_without_patient();
-        let rows = (checked.rows() - without_patient, without_patient);
-        let catalogue = &plan.layout.catalogue;
-        let state = self.index.commit((catalogue, text), &plan.source, &batches, rows)?;
+        let done = Completed {
+            load,
+            now: time::now(),
+            source: &plan.source,
+            tables: &tables,
+            rows: checked.rows() - without_patient,
+            without_patient,
+        };
+        let state = self.index.commit((&plan.layout.catalogue, text), &done)?;
         progress(&Progress::Committed);
         Ok(report(&state, &written, false))
     }

@@ -1,21 +1,22 @@
 //! One centre's lake: a folder with its zones, its index and its keys.
 //!
 //! ```text
-//! index.db            the structured zone: where a patient's rows lie, and which are current
+//! index.db            the structured zone: hubs, satellites, and where a patient's rows lie
 //! keys.db             wrapped keys and links; back it up apart from the rest
 //! raw/packs/          encrypted frames and documents, written once
 //! curated/ consumer/  short-lived, encrypted, empty between requests
 //! ```
 
 use crate::catalogue::{Catalogue, CatalogueError};
+use crate::consumer::Consumer;
 use crate::database::DatabaseError;
 use crate::index::{self, Index};
 use crate::keys::{Kek, KeyError, Keys};
 use crate::layout::Layout;
 use crate::lookup::{KEYS, Lookup};
 use crate::objects::Objects;
-use crate::zones::Zones;
-use aegle_model::{PatientId, RecordKey, RequestId};
+use crate::zones::{ZoneError, Zones};
+use aegle_model::{PatientId, RecordKey, RequestId, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -70,7 +71,8 @@ pub struct Lake {
     pub(crate) index: Index,
     pub(crate) lookup: Lookup,
     pub(crate) objects: Objects,
-    pub(crate) zones: Zones,
+    pub(crate) zones: Arc<Zones>,
+    pub(crate) consumer: Consumer,
     layout: RwLock<Option<Arc<Layout>>>,
     interrupted: Vec<RequestId>,
 }
@@ -99,14 +101,20 @@ impl Lake {
             lookup: Lookup::new(index_path, keys_path),
             objects,
             zones,
+            consumer: Consumer::default(),
             layout: RwLock::new(None),
             interrupted,
         })
     }
 
-    /// The requests that a crash interrupted, found when the lake was opened.
+    /// The requests that a crash interrupted and nobody was told of, found when the lake was opened.
     pub fn interrupted(&self) -> &[RequestId] {
         &self.interrupted
+    }
+
+    /// Notes that what became of an interrupted request was told on.
+    pub fn forget_interrupted(&self, request: RequestId) -> Result<(), ZoneError> {
+        self.zones.forget(request).map_err(|source| ZoneError::Io { zone: "consumer", source })
     }
 
     /// The catalogue of the data that is current now; none before the first ingest.
@@ -116,6 +124,11 @@ impl Lake {
             Err(LayoutError::Empty) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// When each load was, oldest first: the times as of which a record differs.
+    pub fn loads(&self) -> Result<Vec<Timestamp>, DatabaseError> {
+        self.lookup.read(|connection| Ok(index::loads(connection)?.into_values().collect()))
     }
 
     /// Keeps the record key of a patient, in place of the one that was there.

@@ -44,7 +44,7 @@ impl Lake {
         let person = self.keys.person(person);
         if self
             .lookup
-            .read(|index| lookup::find(index, &patient).map_err(LinkError::from))?
+            .read(|index| lookup::find(index, &patient, None).map_err(LinkError::from))?
             .is_empty()
         {
             return Err(LinkError::NoSuchPatient);

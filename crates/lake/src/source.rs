@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use csv::RECORD_MAX;
-pub(crate) use files::read as read_file;
+pub(crate) use files::{fingerprint as file_content, read as read_file};
 
 /// Every type of source.
 pub(crate) static TYPES: [&Type; 8] = [

@@ -166,7 +166,12 @@ pub(crate) fn permit(
     key: &OpeningKey,
 ) -> Permit {
     let version = lake.catalogue().unwrap().unwrap().version();
-    fixture::permit(RequestId::from_array([9; 16]), who, cells, *key.recipient(), version)
+    fixture::permit(request(), who, cells, *key.recipient(), version)
+}
+
+/// A request like no other: each is answered once.
+pub(crate) fn request() -> RequestId {
+    RequestId::from_array(crate::crypt::random())
 }
 
 /// Reads with a permit for these cells and opens what comes.

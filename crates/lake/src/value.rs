@@ -47,6 +47,9 @@ const FILE: u8 = 9;
 /// Where a document lies; see [`Reference`].
 const DOCUMENT: u8 = 10;
 
+/// The stored bytes of a value that is not there.
+pub(crate) const ABSENT: &[u8] = &[NULL];
+
 impl Value {
     /// Appends the stored bytes. Text and bytes are bounded by the record size, far below `u32`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use crate::secrets::Secrets;
 use crate::serve::open_lake;
 use crate::settings::Settings;
 use aegle_lake::{IngestError, IngestReport, Lake};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use progress::Teller;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,39 @@ enum Command {
         /// The folder
         folder: PathBuf,
     },
+    /// Show what is in each zone of the node's lake
+    Status {
+        /// The node's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look after areas for developers and analysts, which are copies without keys
+    Workspace {
+        /// The node's configuration
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        command: Workspace,
+    },
+}
+
+#[derive(Subcommand)]
+enum Workspace {
+    /// Make one and print its folder
+    Create {
+        /// Its name
+        name: String,
+    },
+    /// Print their names
+    List,
+    /// Remove one with all that is in it
+    Destroy {
+        /// Its name
+        name: String,
+    },
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -55,15 +88,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             if report.is_sound() { Ok(()) } else { bail!("the source has holes") }
         }
         Command::Ingest { config, follow, every, folder } => {
-            let settings = Settings::load(config)?;
-            let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
-            let lake = open_lake(&settings, &secrets)?;
+            let lake = open(config)?;
             if *follow {
                 return follow::follow(&lake, folder, Duration::from_secs(*every));
             }
             let begun = Instant::now();
             println!("{}", summary(&ingest(&lake, folder)?, begun.elapsed()));
             Ok(())
+        }
+        Command::Status { config, json } => {
+            let status = open(config)?.status()?;
+            if *json {
+                println!("{}", serde_json::to_string(&status)?);
+            } else {
+                println!("{status}");
+            }
+            Ok(())
+        }
+        Command::Workspace { config, command } => {
+            let config =
+                config.as_deref().context("give the node's configuration: --config FILE")?;
+            workspace(&open(config)?, command)
         }
     }
 }
@@ -88,4 +133,23 @@ fn summary(report: &IngestReport, took: Duration) -> String {
     format!(
         "{patients} patients, {rows} rows, {frames} frames, {bytes} bytes{left_out} in {took:.1} s{unchanged}"
     )
+}
+
+fn open(config: &Path) -> Result<Lake> {
+    let settings = Settings::load(config)?;
+    let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
+    open_lake(&settings, &secrets)
+}
+
+fn workspace(lake: &Lake, command: &Workspace) -> Result<()> {
+    match command {
+        Workspace::Create { name } => println!("{}", lake.create_workspace(name)?.display()),
+        Workspace::List => {
+            for name in lake.workspaces()? {
+                println!("{name}");
+            }
+        }
+        Workspace::Destroy { name } => lake.destroy_workspace(name)?,
+    }
+    Ok(())
 }

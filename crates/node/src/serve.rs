@@ -31,6 +31,9 @@ pub(crate) struct Args {
 
 /// How often the lake is asked for a newer catalogue.
 const CATALOGUE_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often parts that nobody claimed are removed.
+const SWEEP_AGAIN: Duration = Duration::from_secs(30);
 /// How long requests in flight may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -122,6 +125,7 @@ async fn serve(settings: &Settings, keys: &Keys) -> Result<Served> {
     let centre = open(settings, secrets, (genesis, &members), &consensus)?;
     centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
+    tokio::spawn(sweep(centre.clone()));
     let (stop, stopped) = watch::channel(false);
     let peer = TlsListener::new(peer, &secrets.certificate()?, &members.centres)?;
     let limits = settings.api.limits();
@@ -299,5 +303,15 @@ async fn arrive(centre: Centre) {
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Empties the lake's consumer zone of what nobody claims.
+async fn sweep(centre: Centre) {
+    loop {
+        tokio::time::sleep(SWEEP_AGAIN).await;
+        if let Err(error) = centre.sweep().await {
+            warn!(error = chain(&error), "The lake's consumer zone could not be swept");
+        }
     }
 }

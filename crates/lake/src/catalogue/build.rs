@@ -3,6 +3,7 @@
 //! What cannot be understood is left out or replaced by the weakest reading, so that the rest can
 //! still be checked.
 
+use super::anchors;
 use super::origin::{Declared as DeclaredSource, Sources};
 use super::{Catalogue, Column, FILE, Labels, Patient, Table, raw};
 use crate::finding::Findings;
@@ -89,11 +90,12 @@ impl<'a> Builder<'a> {
         mut raw: raw::Table,
         sources: &mut Sources<'_>,
     ) -> (Table, u64) {
-        let mut columns = Vec::new();
+        let (mut columns, mut lines) = (Vec::new(), BTreeMap::new());
         let mut paths = Vec::new();
         for (column, mut raw) in std::mem::take(&mut raw.columns) {
             let at = line(self.text, column.span().start);
             let Some(column) = self.name("column", &column) else { continue };
+            lines.insert(column.clone(), at);
             paths.push((column.clone(), raw.path.take()));
             columns.push(self.column(&name, column, at, raw));
         }
@@ -110,7 +112,11 @@ impl<'a> Builder<'a> {
         let labels = self.labels(raw.labels);
         let line = line(self.text, raw.patient.span().start);
         let patient = self.patient(&name, line, raw.patient.into_inner());
-        (Table { name, file, patient, labels, columns, origin }, line)
+        let table = Table { name, file, patient, labels, columns, origin };
+        for (column, wrong) in anchors::table(&table) {
+            self.findings.add(FILE, lines.get(&column).copied(), wrong.hole(&table.name, &column));
+        }
+        (table, line)
     }
 
     fn patient(&mut self, table: &Name, line: u64, raw: raw::Patient) -> Patient {
@@ -146,9 +152,13 @@ impl<'a> Builder<'a> {
             _ => {}
         }
         let labels = self.labels(raw.labels);
+        let anchor = raw.hub.as_ref().and_then(|hub| {
+            let anchor = anchors::column(hub.get_ref(), kind);
+            anchor.map_err(|wrong| self.add(hub, wrong.hole(table, &name))).ok()
+        });
         let tags = self.column_tags(&what, since, raw.tags);
         let tags = if raw.key { BTreeMap::new() } else { tags };
-        Column { name, kind, key: raw.key, unit: raw.unit, tags, labels, cell: None }
+        Column { name, kind, key: raw.key, anchor, unit: raw.unit, tags, labels, cell: None }
     }
 
     fn column_tags(

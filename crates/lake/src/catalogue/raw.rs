@@ -57,6 +57,7 @@ pub(super) struct Column {
     pub(super) path: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) key: bool,
+    pub(super) hub: Option<Spanned<String>>,
     pub(super) unit: Option<String>,
     #[serde(default)]
     pub(super) tags: Vec<Spanned<String>>,

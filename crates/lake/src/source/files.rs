@@ -138,7 +138,7 @@ impl Files {
 }
 
 /// The keyed hash of a file and its length.
-pub(super) fn fingerprint(path: &Path, naming: &MacKey) -> io::Result<Content> {
+pub(crate) fn fingerprint(path: &Path, naming: &MacKey) -> io::Result<Content> {
     let (mut file, mut context) = (open(path)?, naming.context("aegle lake file v1"));
     let (mut buffer, mut bytes) = (vec![0; BUFFER], 0);
     loop {
