@@ -19,7 +19,8 @@ const SCHEMA: &str = "
     CREATE TABLE catalogue (version INTEGER PRIMARY KEY, hash BLOB NOT NULL, text TEXT NOT NULL);
     CREATE TABLE batch (
         id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, of_table TEXT NOT NULL,
-        file_bytes INTEGER NOT NULL, complete INTEGER NOT NULL DEFAULT 0
+        file_bytes INTEGER NOT NULL, complete INTEGER NOT NULL DEFAULT 0,
+        of_erased INTEGER NOT NULL DEFAULT 0
     );
     CREATE TABLE pack (
         id INTEGER PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch,
@@ -170,6 +171,35 @@ impl Index {
             )?;
             Ok(state(connection)?.expect("the state was just written"))
         })
+    }
+
+    /// Notes how many rows of a batch belong to patients who were erased, and are not in it.
+    pub(crate) fn note_erased(&self, batch: i64, rows: u64) -> Result<(), DatabaseError> {
+        let sql = "UPDATE batch SET of_erased = ?2 WHERE id = ?1";
+        hold(&self.0).execute(sql, params![batch, rows])?;
+        Ok(())
+    }
+
+    /// How many rows of the current batches belong to patients who were erased.
+    pub(crate) fn rows_of_erased(&self) -> Result<u64, DatabaseError> {
+        let sql =
+            "SELECT COALESCE(SUM(of_erased), 0) FROM batch JOIN live ON live.batch = batch.id";
+        Ok(hold(&self.0).query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Removes every trace of a patient from all batches, and from what the file held before.
+    pub(crate) fn forget_patient(&self, patient: &PatientKey) -> Result<(), DatabaseError> {
+        self.change(|connection| {
+            let count = "UPDATE batch SET of_erased = of_erased + extent.rows FROM extent
+                 WHERE extent.patient = ?1 AND extent.batch = batch.id";
+            connection.execute(count, [patient])?;
+            let current = "UPDATE state SET patients = patients - 1 WHERE EXISTS
+                 (SELECT 1 FROM extent JOIN live ON live.batch = extent.batch WHERE patient = ?1)";
+            connection.execute(current, [patient])?;
+            connection.execute("DELETE FROM extent WHERE patient = ?1", [patient])?;
+            Ok(())
+        })?;
+        database::checkpoint(&hold(&self.0))
     }
 
     /// Forgets batches that were never completed.

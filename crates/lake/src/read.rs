@@ -119,7 +119,12 @@ impl Lake {
     /// Delivers what the permit allows, sealed to its recipient. A part that shows nothing has the
     /// same shape as one that does.
     pub fn read(&self, permit: &Permit) -> Result<Delivery, ReadError> {
-        let structured = self.lookup.read(|connection| self.look_up(connection, permit))?;
+        let look_up = || self.lookup.read(|connection| self.look_up(connection, permit));
+        let structured = match look_up() {
+            // What was read a moment ago is wrapped under a key that was destroyed since.
+            Err(ReadError::Key(error)) if error.is_gone() => look_up()?,
+            found => found?,
+        };
         let chosen = Chosen::new(&structured.layout, permit.cells());
         let rows = self.gather(&structured, &chosen)?;
         let answer = Answer { request: permit.request(), receipt: permit.receipt() };

@@ -32,8 +32,16 @@ pub(super) fn write(
     let planned = &plan.batches[position];
     let table = &plan.layout.catalogue.tables()[position];
     let id = lake.index.begin_batch(&planned.name, table.name.as_str(), planned.file_bytes)?;
-    let mut writer =
-        Writer { lake, plan, position, id, pack: Vec::new(), extents: Vec::new(), report };
+    let mut writer = Writer {
+        lake,
+        plan,
+        position,
+        id,
+        pack: Vec::new(),
+        extents: Vec::new(),
+        erased: 0,
+        report,
+    };
     let shares = planned.file_bytes.div_ceil(SHARE_BYTES).max(1);
     for index in 0..shares {
         let share = Share { index, of: shares };
@@ -41,6 +49,7 @@ pub(super) fn write(
         writer.add(&rows)?;
     }
     writer.store()?;
+    lake.index.note_erased(id, writer.erased)?;
     Ok(id)
 }
 
@@ -51,6 +60,8 @@ struct Writer<'a, 'b, 'c> {
     id: i64,
     pack: Vec<u8>,
     extents: Vec<Extent>,
+    /// Rows of patients who were erased; they are left out.
+    erased: u64,
     report: Report<'b, 'c>,
 }
 
@@ -62,6 +73,10 @@ impl Writer<'_, '_, '_> {
             let names: Vec<_> = some.iter().map(PatientRows::patient).collect();
             let keys = self.lake.keys.data_keys(&names)?;
             for (patient, key) in some.iter().zip(&keys) {
+                let Some(key) = key else {
+                    self.erased += u64::from(patient.count());
+                    continue;
+                };
                 self.patient(patient, key);
                 if self.pack.len() >= PACK_BYTES {
                     self.store()?;
