@@ -7,6 +7,7 @@ mod card;
 mod client;
 mod decide;
 pub mod demo;
+mod erase;
 mod files;
 mod genesis;
 mod governance;

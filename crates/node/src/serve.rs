@@ -1,5 +1,6 @@
 //! `aegle node`: opens everything, serves until told to stop.
 
+use crate::erase;
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
 use aegle_centre::{Centre, Journal, Parts, PeerAddress, Peers, Store, chain, now};
@@ -104,6 +105,7 @@ async fn serve(settings: &Settings, secrets: &Secrets) -> Result<Served> {
     let centre = open(settings, secrets, (genesis, &members), &consensus)?;
     centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
+    tokio::spawn(erase::tell(centre.clone(), erase::folder(settings)));
     let (stop, stopped) = watch::channel(false);
     let peer = TlsListener::new(peer, &secrets.certificate()?, &members.centres)?;
     let limits = settings.api.limits();
