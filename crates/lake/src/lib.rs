@@ -10,6 +10,7 @@
 //! leaves nothing half done. Absent on purpose: rules of access, HTTP, other centres.
 
 mod attribution;
+mod backup;
 pub mod catalogue;
 mod check;
 mod crypt;
@@ -34,12 +35,14 @@ mod read;
 mod rotate;
 pub mod sealed;
 mod source;
+mod stream;
 #[cfg(test)]
 mod testing;
 mod time;
 mod value;
 mod zones;
 
+pub use backup::{BackupError, BackupReport, BackupStep, RestoreError, Restored, restore};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use check::{CheckReport, TableCount, check};
 pub use database::DatabaseError;
