@@ -147,7 +147,7 @@ impl Lake {
             progress(&BackupStep::Object { copied });
         }
         put_snapshot(dir, &taken)?;
-        if self.keys.change(|database| keys::current(database))? != taken.epoch {
+        if self.keys.change(keys::current)? != taken.epoch {
             return Err(BackupError::Rotated);
         }
         progress(&BackupStep::Sealed);
@@ -169,7 +169,7 @@ impl Lake {
             let path = copy.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(copy.clone()))?;
             Connection::open(self.root.join(name))?.execute("VACUUM INTO ?1", params![path])?;
         }
-        let epoch = self.keys.change(|database| keys::current(database))?;
+        let epoch = self.keys.change(keys::current)?;
         let key = crypt::random_secret();
         let wrapped = self.keys.wrap(epoch, PLACE, &key)?;
         let length = u16::try_from(wrapped.len()).map_err(|_| KeyError::Altered)?;
