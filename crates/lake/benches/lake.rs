@@ -91,7 +91,8 @@ fn ingest(criterion: &mut Criterion) {
     group.bench_function("rows=100000", |bencher| {
         let lake = || {
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let lake = Lake::open(folder.path(), &Kek::generate()).expect("a new lake opens");
+            let lake = Lake::open(&folder.path().join("lake"), &Kek::generate())
+                .expect("a new lake opens");
             (folder, lake)
         };
         bencher.iter_batched_ref(

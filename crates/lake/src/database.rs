@@ -78,6 +78,18 @@ fn create(connection: &mut Connection, schema: &str) -> Result<i64, DatabaseErro
     Ok(FORMAT)
 }
 
+/// Writes the log back into the database and empties it: with it goes what was deleted since. Waits
+/// for those who read.
+pub(crate) fn checkpoint(connection: &Connection) -> Result<(), DatabaseError> {
+    let busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, None).into());
+    }
+    Ok(())
+}
+
 /// Opens an existing database to read it.
 pub(crate) fn open_to_read(path: &Path) -> Result<Connection, DatabaseError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -34,6 +34,11 @@ impl<'a> DocumentKey<'a> {
         Self { patient, cipher: Cipher::new(data_key), nonces: MacKey::new(&nonces) }
     }
 
+    /// Whose documents it seals.
+    pub(crate) fn patient(&self) -> &PatientKey {
+        self.patient
+    }
+
     /// The sealed bytes of a document, and what stands for it in its row.
     pub(crate) fn seal(&self, naming: &MacKey, content: &[u8]) -> (Reference, Vec<u8>) {
         let length = content.len() as u64;
@@ -92,7 +97,7 @@ fn sealed_length(content: usize) -> usize {
 }
 
 fn name(naming: &MacKey, sealed: &[u8]) -> [u8; 32] {
-    naming.mac("aegle lake document v1", &[sealed])
+    naming.mac("aegle lake pack v1", &[sealed])
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ const SCHEMA: &str = "
     CREATE TABLE batch (
         id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, of_table TEXT NOT NULL,
         load INTEGER NOT NULL REFERENCES load, catalogue INTEGER NOT NULL, meaning BLOB NOT NULL,
-        file_bytes INTEGER NOT NULL,
+        file_bytes INTEGER NOT NULL, of_erased INTEGER NOT NULL DEFAULT 0,
         whole INTEGER NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0
     );
     CREATE TABLE pack (
@@ -37,7 +37,8 @@ const SCHEMA: &str = "
         name BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL
     );
     CREATE TABLE document (
-        name BLOB, batch INTEGER, bytes INTEGER NOT NULL, PRIMARY KEY (name, batch)
+        name BLOB, batch INTEGER, patient BLOB NOT NULL, bytes INTEGER NOT NULL,
+        PRIMARY KEY (name, batch)
     ) WITHOUT ROWID;
     CREATE TABLE extent (
         patient BLOB, batch INTEGER, pack INTEGER NOT NULL,
@@ -247,21 +248,24 @@ impl Index {
         Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
     }
 
-    /// Notes a stored document that a batch speaks of.
+    /// Notes a stored document of a patient that a batch speaks of.
     pub(crate) fn add_document(
         &self,
-        batch: i64,
+        (batch, patient): (i64, &PatientKey),
         name: &ObjectName,
         bytes: u64,
     ) -> Result<(), DatabaseError> {
-        let sql = "INSERT OR IGNORE INTO document (name, batch, bytes) VALUES (?1, ?2, ?3)";
-        hold(&self.0).execute(sql, params![name, batch, bytes])?;
+        let sql = "INSERT OR IGNORE INTO document (name, batch, patient, bytes)
+                   VALUES (?1, ?2, ?3, ?4)";
+        hold(&self.0).execute(sql, params![name, batch, patient, bytes])?;
         Ok(())
     }
 
-    /// Notes that all of a batch is written, so that an ingest that is killed later keeps it.
-    pub(crate) fn finish_batch(&self, batch: i64) -> Result<(), DatabaseError> {
-        hold(&self.0).execute("UPDATE batch SET whole = 1 WHERE id = ?1", [batch])?;
+    /// Notes that all of a batch is written, so that an ingest that is killed later keeps it, and how
+    /// many rows of its source belong to patients who were erased, and are not in it.
+    pub(crate) fn finish_batch(&self, batch: i64, of_erased: u64) -> Result<(), DatabaseError> {
+        let sql = "UPDATE batch SET whole = 1, of_erased = ?2 WHERE id = ?1";
+        hold(&self.0).execute(sql, params![batch, of_erased])?;
         Ok(())
     }
 
@@ -314,6 +318,22 @@ impl Index {
             )?;
             Ok(state(connection)?.expect("the state was just written"))
         })
+    }
+
+    /// How many rows of what is current belong to patients who were erased.
+    pub(crate) fn rows_of_erased(&self) -> Result<u64, DatabaseError> {
+        let sql = "SELECT COALESCE(SUM(of_erased), 0) FROM batch WHERE id IN
+                       (SELECT MAX(id) FROM batch WHERE complete GROUP BY of_table)
+                   AND of_table IN (SELECT of_table FROM live)";
+        Ok(hold(&self.0).query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Removes every trace of a patient from all batches, and from what the file held before. What an
+    /// ingest left that was killed goes with it.
+    pub(crate) fn forget_patient(&self, patient: &PatientKey) -> Result<(), DatabaseError> {
+        self.forget_incomplete(&[])?;
+        self.change(|connection| vault::forget_patient(connection, patient))?;
+        database::checkpoint(&hold(&self.0))
     }
 
     /// Forgets what belongs to loads that were never completed. Batches that are written whole stay

@@ -39,6 +39,9 @@ pub struct IngestReport {
     pub rows: u64,
     /// How many rows of the source belong to nobody and were left out.
     pub rows_without_patient: u64,
+    /// How many rows of the source belong to patients who were erased here and were left out; a row
+    /// of two patients counts for each.
+    pub rows_of_erased: u64,
     /// How many frames were written now.
     pub frames: u64,
     /// How many bytes of objects were written now.
@@ -81,7 +84,10 @@ pub enum Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// Another ingest is under way.
-    #[error("another ingest into this lake is under way; wait for it to end and run this again")]
+    #[error(
+        "another ingest into this lake, or an erasure, is under way; wait for it to end and run this \
+         again"
+    )]
     Busy,
     /// The source has holes.
     #[error("the source cannot be ingested; mend these holes and run it again\n{0}")]
@@ -146,6 +152,7 @@ impl Lake {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<IngestReport, IngestError> {
         let _lock = self.lock_ingest()?;
+        self.finish_erasures()?;
         let text = catalogue::read(folder).map_err(|hole| {
             let mut findings = Findings::default();
             findings.add(catalogue::FILE, None, hole);
@@ -161,7 +168,7 @@ impl Lake {
         let mut sources = Sources::open(folder, &catalogue);
         let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), &mut sources)?;
         if let Some(state) = self.index.state()?.filter(|state| state.source == plan.source) {
-            return Ok(report(&state, &Written::default(), true));
+            return Ok(self.report(&state, &Written::default(), true)?);
         }
         let checked =
             check_data(&plan.layout.catalogue, &mut sources, Findings::default(), progress);
@@ -182,8 +189,8 @@ impl Lake {
         done
     }
 
-    /// The lock that one ingest holds; a killed process loses it.
-    fn lock_ingest(&self) -> Result<File, IngestError> {
+    /// The lock that one ingest, or one erasure, holds; a killed process loses it.
+    pub(crate) fn lock_ingest(&self) -> Result<File, IngestError> {
         let file = File::create(self.root.join("ingest.lock")).map_err(IngestError::Lock)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -258,7 +265,25 @@ impl Lake {
         };
         let state = self.index.commit((&plan.layout.catalogue, text), &done)?;
         progress(&Progress::Committed);
-        Ok(report(&state, &written, false))
+        Ok(self.report(&state, &written, false)?)
+    }
+
+    fn report(
+        &self,
+        state: &State,
+        written: &Written,
+        unchanged: bool,
+    ) -> Result<IngestReport, DatabaseError> {
+        Ok(IngestReport {
+            patients: state.patients,
+            rows: state.rows,
+            rows_without_patient: state.rows_without_patient,
+            rows_of_erased: self.index.rows_of_erased()?,
+            frames: written.frames,
+            bytes: written.bytes,
+            batch: Hash::from_array(state.source),
+            unchanged,
+        })
     }
 }
 
@@ -267,16 +292,4 @@ impl Lake {
 struct Written {
     frames: u64,
     bytes: u64,
-}
-
-fn report(state: &State, written: &Written, unchanged: bool) -> IngestReport {
-    IngestReport {
-        patients: state.patients,
-        rows: state.rows,
-        rows_without_patient: state.rows_without_patient,
-        frames: written.frames,
-        bytes: written.bytes,
-        batch: Hash::from_array(state.source),
-        unchanged,
-    }
 }

@@ -202,8 +202,12 @@ impl Lake {
     ) -> Result<(), ReadError> {
         self.consumer.admit(permit.request(), now)?;
         let mut passage = Passage::begin();
-        let look_up = |connection: &Connection| self.look_up(connection, permit, asking);
-        let structured = self.lookup.read(look_up)?;
+        let look_up = || self.lookup.read(|connection| self.look_up(connection, permit, asking));
+        let structured = match look_up() {
+            // What was read a moment ago is wrapped under a key that was destroyed since.
+            Err(ReadError::Key(error)) if error.is_gone() => look_up()?,
+            found => found?,
+        };
         passage.enter(Stage::Structured)?;
         let chosen = Chosen::new(&structured.layout, permit.cells());
         let Gathered { rows, validity } = self.gather(&structured, &chosen)?;

@@ -3,6 +3,7 @@
 mod follow;
 mod progress;
 
+use crate::erase;
 use crate::secrets::Secrets;
 use crate::serve::open_lake;
 use crate::settings::Settings;
@@ -59,6 +60,13 @@ enum Command {
         #[command(subcommand)]
         command: Workspace,
     },
+    Erase(erase::Args),
+    /// Put all keys of the lake under a new key-encryption key and destroy the old one
+    RotateKeys {
+        /// The configuration of the node, which may run or not
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -110,6 +118,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 config.as_deref().context("give the node's configuration: --config FILE")?;
             workspace(&open(config)?, command)
         }
+        Command::Erase(args) => erase::run(args),
+        Command::RotateKeys { config } => rotate_keys(&open(config)?),
     }
 }
 
@@ -125,10 +135,16 @@ fn ingest(lake: &Lake, folder: &Path) -> Result<IngestReport, IngestError> {
 fn summary(report: &IngestReport, took: Duration) -> String {
     let IngestReport { patients, rows, frames, bytes, .. } = report;
     let unchanged = if report.unchanged { " (unchanged)" } else { "" };
-    let left_out = match report.rows_without_patient {
+    let mut left_out = match report.rows_without_patient {
         0 => String::new(),
         rows => format!(", {rows} rows of nobody left out"),
     };
+    if report.rows_of_erased > 0 {
+        left_out += &format!(
+            ", {} rows of patients who were erased here were left out",
+            report.rows_of_erased
+        );
+    }
     let took = took.as_secs_f64();
     format!(
         "{patients} patients, {rows} rows, {frames} frames, {bytes} bytes{left_out} in {took:.1} s{unchanged}"
@@ -139,6 +155,16 @@ fn open(config: &Path) -> Result<Lake> {
     let settings = Settings::load(config)?;
     let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
     open_lake(&settings, &secrets)
+}
+
+fn rotate_keys(lake: &Lake) -> Result<()> {
+    let rotation = lake.rotate_keys(&mut |step| eprintln!("{}", erase::rotation(step)))?;
+    println!(
+        "{} keys are under key epoch {}; backups of the lake made before this can be read by nobody \
+         once every older backup of its keys is destroyed",
+        rotation.keys, rotation.epoch
+    );
+    Ok(())
 }
 
 fn workspace(lake: &Lake, command: &Workspace) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `aegle node`: opens everything, serves until told to stop.
 
+use crate::erase;
 use crate::rotate::Keys;
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
@@ -126,6 +127,7 @@ async fn serve(settings: &Settings, keys: &Keys) -> Result<Served> {
     centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
     tokio::spawn(sweep(centre.clone()));
+    tokio::spawn(erase::tell(centre.clone(), erase::folder(settings)));
     let (stop, stopped) = watch::channel(false);
     let peer = TlsListener::new(peer, &secrets.certificate()?, &members.centres)?;
     let limits = settings.api.limits();

@@ -102,6 +102,30 @@ pub(super) fn forget_ends(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Removes all rows of a patient, of any time, and counts those that held as rows of the erased. What
+/// a row spoke of besides the patient and its events may be others', too, and stays; nothing leads
+/// from it to the patient. The documents' objects go when the next ingest sweeps.
+pub(super) fn forget_patient(
+    connection: &Connection,
+    patient: &PatientKey,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE batch SET of_erased = of_erased
+         + (SELECT COALESCE(SUM(rows), 0) FROM extent JOIN batch AS other
+            ON other.id = extent.batch AND other.of_table = batch.of_table WHERE patient = ?1)
+         - (SELECT COALESCE(SUM(LENGTH(rows) / 4), 0) FROM ended JOIN batch AS other
+            ON other.id = ended.batch AND other.of_table = batch.of_table WHERE patient = ?1)
+         WHERE id IN (SELECT MAX(id) FROM batch WHERE complete GROUP BY of_table)",
+        [patient],
+    )?;
+    for table in ["extent", "satellite", "ended", "hub_event", "document"] {
+        connection.execute(&format!("DELETE FROM {table} WHERE patient = ?1"), [patient])?;
+    }
+    connection.execute("DELETE FROM hub_person WHERE key = ?1", [patient])?;
+    connection.execute("UPDATE state SET patients = ?1", [patients(connection)?])?;
+    Ok(())
+}
+
 /// How many patients have a row that holds after the last complete load.
 pub(super) fn patients(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT COUNT(*) FROM (

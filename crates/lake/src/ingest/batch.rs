@@ -61,7 +61,8 @@ pub(super) fn write(
     })?;
     let before = Before { lake, table, load, ends: Vec::new() };
     let (pack, extents) = (Vec::new(), Vec::new());
-    let mut writer = Writer { lake, plan, position, id, name, before, pack, extents, report };
+    let mut writer =
+        Writer { lake, plan, position, id, name, before, pack, extents, erased: 0, report };
     let shares = bytes.div_ceil(SHARE_BYTES).max(1);
     for index in 0..shares {
         let share = Share { index, of: shares };
@@ -69,7 +70,7 @@ pub(super) fn write(
         writer.add(&rows, share)?;
     }
     writer.store()?;
-    Ok(lake.index.finish_batch(id)?)
+    Ok(lake.index.finish_batch(id, writer.erased)?)
 }
 
 /// Ends every row of a table that is not in the catalogue any more.
@@ -143,6 +144,8 @@ struct Writer<'a, 'b, 'c> {
     before: Before<'a>,
     pack: Vec<u8>,
     extents: Vec<Extent>,
+    /// Rows of patients who were erased; they are left out.
+    erased: u64,
     report: Report<'b, 'c>,
 }
 
@@ -183,6 +186,10 @@ impl Writer<'_, '_, '_> {
         let names: Vec<_> = begun.iter().map(|(rows, ..)| rows.patient()).collect();
         let keys = self.lake.keys.data_keys(&names)?;
         for ((rows, ids, places), key) in begun.into_iter().zip(&keys) {
+            let Some(key) = key else {
+                self.erased += places.len() as u64;
+                continue;
+            };
             self.patient(&rows, (ids, &places), key)?;
             if self.pack.len() >= PACK_BYTES {
                 self.store()?;

@@ -68,7 +68,7 @@ fn store(
         lake.objects.put(&reference.object, sealed)?;
         stored(bytes);
     }
-    lake.index.add_document(batch, &reference.object, bytes)?;
+    lake.index.add_document((batch, key.patient()), &reference.object, bytes)?;
     let mut field = Vec::new();
     reference.encode(&mut field);
     Ok(field)

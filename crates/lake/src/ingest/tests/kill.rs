@@ -3,7 +3,7 @@
 use super::*;
 use crate::objects::Objects;
 use crate::testing::faulty::{Fails, Faulty};
-use crate::testing::{SCAN, kek};
+use crate::testing::{SCAN, kek, keks};
 use object_store::local::LocalFileSystem;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -127,7 +127,7 @@ fn a_full_disk_at_any_write_is_a_clear_error_and_leaves_nothing() {
             let local = Arc::new(LocalFileSystem::new_with_prefix(&raw).unwrap());
             let store = Arc::new(Faulty::new(local, good, fails));
             let objects = Objects::new(store, Some(raw.clone()));
-            let lake = Lake::open_with(&copy.root(), &kek(), objects).unwrap();
+            let lake = Lake::open_with(&copy.root(), keks(&copy), objects).unwrap();
             let error = lake.ingest(&copy.source()).unwrap_err();
             assert!(matches!(error, IngestError::Object(ObjectError::Full(_))), "{error:?}");
             let text = error.to_string();
@@ -149,7 +149,7 @@ fn a_store_that_is_no_folder_works_the_same() {
     let remote = World::new();
     std::fs::create_dir_all(remote.root()).unwrap();
     let store = Arc::new(object_store::memory::InMemory::new());
-    let lake = Lake::open_with(&remote.root(), &kek(), Objects::new(store, None)).unwrap();
+    let lake = Lake::open_with(&remote.root(), keks(&remote), Objects::new(store, None)).unwrap();
     report(&remote, &lake);
     for (byte, number) in [(1, "PAT-4711"), (2, "PAT-4712"), (3, "PAT-4713")] {
         lake.link(person(byte), number).unwrap();
