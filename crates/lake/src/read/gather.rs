@@ -86,9 +86,9 @@ impl Lake {
                 let mut extent = self.extent(found)?;
                 let mut joined = Zeroizing::new(Vec::new());
                 let rows = if has_bytes { &mut *joined } else { &mut *gathered.rows };
-                let held = join(&key, (structured, found), &opening, &mut extent, rows)
+                let validities = join(&key, (structured, found), &opening, &mut extent, rows)
                     .ok_or_else(|| ObjectError::Altered(hex::encode(found.pack)))?;
-                validity.extend(held);
+                validity.extend(validities);
                 self.attach(&documents, &joined, &mut size, &mut gathered.rows)?;
             }
             gathered.validity.push(validity);
