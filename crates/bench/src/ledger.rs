@@ -98,7 +98,7 @@ async fn measure(args: &Args) -> Result<Figures> {
             figures.not_measured.insert("per_second_after_history", why);
         }
         history => {
-            figures.per_second_after_history = Some(grown(args, &load, &nodes, history).await?)
+            figures.per_second_after_history = Some(grown(args, &load, &nodes, history).await?);
         }
     }
     let mut without = |what, why: &str| figures.not_measured.insert(what, why.to_owned());

@@ -90,7 +90,7 @@ impl Centre {
             Ok(id) | Err(SubmitError::Waiting(id) | SubmitError::Final(id)) => Ok(id),
             Err(SubmitError::Expired { .. }) => Err(Error::Expired),
             Err(
-                SubmitError::Stranger
+                SubmitError::Foreign
                 | SubmitError::Quota
                 | SubmitError::Full
                 | SubmitError::Stopped(_),

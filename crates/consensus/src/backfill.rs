@@ -33,6 +33,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The votes for a block, with its height and digest.
 type Votes = (Height, Digest, Finalization<Scheme, Digest>);
 
+/// A block with the votes for it, where they are at hand.
+type Fetched = (Block, Option<Finalization<Scheme, Digest>>);
+
 /// An archive that takes what comes from before its first block in between.
 pub(crate) struct Filling<A, T> {
     archive: A,
@@ -234,11 +237,7 @@ impl Backfill {
     }
 
     /// Blocks below `height`, newest first, of which the first has the digest `parent`.
-    async fn stretch(
-        &self,
-        anchor: &Arc<Anchor>,
-        (height, parent): (u64, Hash),
-    ) -> Vec<(Block, Option<Finalization<Scheme, Digest>>)> {
+    async fn stretch(&self, anchor: &Arc<Anchor>, (height, parent): (u64, Hash)) -> Vec<Fetched> {
         let (genesis, anchor) = (self.genesis.clone(), anchor.clone());
         let open = move |answer: &[u8]| checked(answer, (&genesis, &anchor), (height, parent));
         self.peers.ask(Question::Before(height), None, open).await
@@ -250,7 +249,7 @@ fn checked(
     answer: &[u8],
     (genesis, anchor): (&Genesis, &Anchor),
     (mut height, mut parent): (u64, Hash),
-) -> Option<Vec<(Block, Option<Finalization<Scheme, Digest>>)>> {
+) -> Option<Vec<Fetched>> {
     let blocks: Vec<CertifiedBlock> = borsh::from_slice(answer).ok()?;
     let mut checked = Vec::with_capacity(blocks.len());
     for CertifiedBlock { block, certificate } in blocks {

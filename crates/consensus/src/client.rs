@@ -76,11 +76,12 @@ pub enum SubmitError {
     /// It is final already; its receipt can be fetched.
     #[error("the transaction is final already")]
     Final(TxId),
-    /// Its author is no member, or the ledger knows another key of it.
+    /// Its author is no member with this key, as far as this node is in the chain.
     #[error(
-        "the author is not a member with this key; submit again when the ledger says that it is"
+        "the author is no member with this key in the epoch that this node is in; if it became one \
+         of late, submit again later"
     )]
-    Stranger,
+    Foreign,
     /// Its author has too many waiting; submit again when some are final.
     #[error("the author has too many waiting transactions; submit again later")]
     Quota,
@@ -95,8 +96,12 @@ pub enum SubmitError {
 /// Why there is no receipt.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptError {
-    /// The transaction expired before it became final.
-    #[error("the transaction expired before it became final; submit a new one")]
+    /// The transaction expired before it became final, or its author is no member with this key any
+    /// more.
+    #[error(
+        "the transaction expired, or its author left or changed keys, before it became final; submit \
+         a new one"
+    )]
     Expired,
     /// Too many callers wait.
     #[error("too many callers wait for receipts; ask again later")]
@@ -179,7 +184,13 @@ impl Ledger {
             return Err(SubmitError::LivesTooLong { expires, height });
         }
         let refusal = |refused| self.refusal(refused, id, expires);
-        self.0.pool.admits(&id, &transaction, bytes).map_err(refusal)?;
+        match self.0.pool.admits(&id, &transaction, bytes) {
+            // What was signed with an earlier key may be final all the same.
+            Err(Refused::Foreign) if self.position(id).await?.is_some() => {
+                return Err(SubmitError::Final(id));
+            }
+            admitted => admitted.map_err(refusal)?,
+        }
         transaction.check(self.0.genesis.network())?;
         if self.position(id).await?.is_some() {
             return Err(SubmitError::Final(id));
@@ -193,7 +204,7 @@ impl Ledger {
             Refused::Waiting => SubmitError::Waiting(id),
             Refused::Final => SubmitError::Final(id),
             Refused::Expired => SubmitError::Expired { expires, height: self.0.pool.height() },
-            Refused::Stranger => SubmitError::Stranger,
+            Refused::Foreign => SubmitError::Foreign,
             Refused::Quota => SubmitError::Quota,
             Refused::Full => SubmitError::Full,
         }

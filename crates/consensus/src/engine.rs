@@ -8,7 +8,7 @@
 use crate::{
     application::Executor,
     archive::{self, Opened},
-    backfill::Backfill,
+    backfill::{Backfill, Filler},
     block::Block,
     chain::Chain,
     client::{Ledger, Parts},
@@ -22,7 +22,7 @@ use crate::{
     state,
     sync::{self, Beginning, StateSource},
     timing::Timing,
-    transfer::{self, Attached},
+    transfer::{self, Attached, Questions},
 };
 use aegle_ledger::{Anchor, Genesis, MEMBERS_MAX};
 use commonware_broadcast::buffered;
@@ -201,7 +201,7 @@ where
         channels;
     let genesis = Block::genesis(&identity.genesis);
     let page_cache = CacheRef::new(PAGE_BYTES, PAGES);
-    let pool = Arc::new(Pool::new(Limits::default(), &identity.genesis.centres));
+    let pool = Arc::new(Pool::new(Limits::default()));
     let chain = Arc::new(Chain::new(genesis.header().clone()));
 
     let asked = backfill_config(&identity, &timing, blocker.clone(), peers.clone());
@@ -235,26 +235,10 @@ where
     marshal.start(observe(state.clone()), buffer, backfill);
     stateful.start();
 
-    let id = identity.genesis.network();
-    let handovers = Handovers::default();
-    let service = Service::new(
-        identity.genesis.clone(),
-        state,
-        blocks.clone(),
-        (pool.clone(), chain.clone()),
-        handovers.clone(),
-    );
-    let requests = service.start(context.child("service"));
-    questions.answer(context.child("answers"), requests.clone(), chain.clone(), attached);
-    let (missing, is_missing) = watch::channel(0);
-    let backfill = Backfill {
-        genesis: identity.genesis.clone(),
-        peers,
-        blocks: blocks.clone(),
-        handovers,
-        missing,
-    };
-    context.child("backfill").spawn(move |context| backfill.run(context, filler, begun));
+    let (id, genesis) = (identity.genesis.network(), &identity.genesis);
+    let past = Past { peers, questions, attached, filler, begun };
+    let (requests, is_missing) =
+        answer(&context, genesis, state, blocks.clone(), (&pool, &chain), past);
     let connected = gossip::start(&context, transactions, id, pool.clone());
 
     let members = Arc::new(Members::founders(&identity.genesis));
@@ -266,8 +250,8 @@ where
         schemes,
         blocks,
         last,
-        pool: pool.clone(),
         chain: chain.clone(),
+        pool: pool.clone(),
         requests: requests.clone(),
         blocker,
         automaton,
@@ -280,6 +264,37 @@ where
     let handle =
         context.spawn(move |context| orchestrator.run(context, votes, certificates, resolver));
     Engine { handle, pool, chain, requests, connected, role, missing: is_missing }
+}
+
+/// What a node asks of others about the past, and answers them.
+struct Past<E: Runtime> {
+    peers: transfer::Peers,
+    questions: Questions,
+    attached: Attached<E>,
+    filler: Filler,
+    begun: Option<Anchor>,
+}
+
+/// Starts what answers questions, this node's own and those of others, and fetches the blocks that are
+/// missing; says how many these are.
+fn answer<E: Runtime>(
+    context: &E,
+    genesis: &Genesis,
+    state: State<E>,
+    blocks: Blocks,
+    (pool, chain): (&Arc<Pool>, &Arc<Chain>),
+    past: Past<E>,
+) -> (service::Requests, watch::Receiver<u64>) {
+    let Past { peers, questions, attached, filler, begun } = past;
+    let handovers = Handovers::default();
+    let shared = (pool.clone(), chain.clone());
+    let service = Service::new(genesis.clone(), state, blocks.clone(), shared, handovers.clone());
+    let requests = service.start(context.child("service"));
+    questions.answer(context.child("answers"), requests.clone(), chain.clone(), attached);
+    let (missing, is_missing) = watch::channel(0);
+    let backfill = Backfill { genesis: genesis.clone(), peers, blocks, handovers, missing };
+    context.child("backfill").spawn(move |context| backfill.run(context, filler, begun));
+    (requests, is_missing)
 }
 
 /// Where a state transfer starts, if this node needs one. Peers can be asked from now on.

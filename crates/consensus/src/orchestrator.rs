@@ -3,7 +3,8 @@
 //! When the last block of an epoch is final here, the state says who votes next: their keys go to
 //! whoever checks certificates, their addresses to the network, and the next engine starts from that
 //! block. A node that hears of a later epoch asks for the last block of its own, so that it catches up
-//! epoch by epoch. A node whose key does not vote runs the same engine and only follows.
+//! epoch by epoch. While nothing becomes final, each node tells the others of its last final block:
+//! those who vote in an epoch may all have missed that it began, and then no vote tells them. A node whose key does not vote runs the same engine and only follows.
 
 use crate::{
     chain::Chain,
@@ -15,20 +16,21 @@ use crate::{
     timing::Timing,
 };
 use aegle_ledger::{self as ledger, CentreRecord, Genesis, Header, NetworkRecord, Record, keys};
+use commonware_codec::Encode as _;
 use commonware_consensus::{
     CertifiableAutomaton, Epochable as _, Relay, Reporter,
     simplex::{
         self,
         config::Floor,
-        types::{Activity, Context as Round, Finalization},
+        types::{Activity, Certificate, Context as Round, Finalization},
     },
     types::{Epoch, Height},
 };
 use commonware_cryptography::{Digestible as _, ed25519::PublicKey, sha256};
 use commonware_macros::select;
 use commonware_p2p::{
-    Blocker, Channel, Message, Receiver, Sender,
-    utils::mux::{Builder as _, MuxHandle, Muxer},
+    Blocker, Channel, Message, Receiver, Recipients, Sender,
+    utils::mux::{Builder as _, GlobalSender, MuxHandle, Muxer},
 };
 use commonware_runtime::{Handle, buffer::paged::CacheRef};
 use commonware_utils::{channel::mpsc, ordered::Set, vec::NonEmptyVec};
@@ -98,8 +100,8 @@ pub(crate) struct Orchestrator<B, A> {
     /// The last finalisation that an earlier run left: the journal of votes may end before it, and is
     /// not there at all when the blocks were restored.
     pub(crate) last: Option<Finalization<Scheme, sha256::Digest>>,
-    pub(crate) pool: Arc<Pool>,
     pub(crate) chain: Arc<Chain>,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) requests: Requests,
     pub(crate) blocker: B,
     pub(crate) automaton: A,
@@ -158,6 +160,7 @@ where
         S: Sender<PublicKey = PublicKey>,
         R: Receiver<PublicKey = PublicKey>,
     {
+        let mut outlet = GlobalSender::new(certificates.0.clone());
         let (votes, mut stray_votes) = split(context.child("votes"), votes);
         let (certificates, mut stray_certificates) =
             split(context.child("certificates"), certificates);
@@ -166,6 +169,9 @@ where
         let mut channels = Channels { votes, certificates, resolver };
         let mut tip = self.chain.subscribe_inside();
         let Some(mut active) = self.enter(&context, &mut channels).await else { return };
+        // The last who was heard of in a later epoch, and which that was.
+        let mut ahead = None;
+        let mut announce_at = context.current() + self.timing.skip;
         loop {
             select! {
                 ended = &mut active.handle => {
@@ -176,32 +182,48 @@ where
                     if changed.is_err() {
                         return;
                     }
+                    announce_at = context.current() + self.timing.skip;
                     let next = tip.borrow_and_update().height + 1;
                     if self.identity.genesis.epochs.of(next) > active.epoch {
                         let Some(entered) = self.enter(&context, &mut channels).await else { return };
                         active = entered;
+                        self.catch_up(active.epoch, ahead.as_ref());
                     }
                 },
                 stray = stray_votes.recv() => {
                     let Some((epoch, (from, _))) = stray else { return };
-                    self.catch_up(active.epoch, epoch, from);
+                    ahead = Some((epoch, from));
+                    self.catch_up(active.epoch, ahead.as_ref());
                 },
                 stray = stray_certificates.recv() => {
                     let Some((epoch, (from, _))) = stray else { return };
-                    self.catch_up(active.epoch, epoch, from);
+                    ahead = Some((epoch, from));
+                    self.catch_up(active.epoch, ahead.as_ref());
+                },
+                () = context.sleep_until(announce_at) => {
+                    announce_at = context.current() + self.timing.skip;
+                    self.announce(&mut outlet).await;
                 },
             }
         }
     }
 
+    /// Tells all others of the last final block.
+    async fn announce<S: Sender<PublicKey = PublicKey>>(&mut self, outlet: &mut GlobalSender<S>) {
+        let height = Height::new(self.chain.tip().height);
+        let Some(last) = self.blocks.get_finalization(height).await else { return };
+        let epoch = last.epoch().get();
+        debug!(epoch, %height, "Nothing becomes final; telling the others what was last");
+        let certificate = Certificate::<Scheme, sha256::Digest>::Finalization(last);
+        let _ = outlet.send(epoch, Recipients::All, certificate.encode(), true);
+    }
+
     /// Asks a peer that is in a later epoch for the end of this one.
-    fn catch_up(&self, own: u64, theirs: u64, from: PublicKey) {
-        if theirs <= own {
-            return;
-        }
+    fn catch_up(&self, own: u64, ahead: Option<&(u64, PublicKey)>) {
+        let Some((theirs, from)) = ahead.filter(|(theirs, _)| *theirs > own) else { return };
         let last = self.identity.genesis.epochs.last(own);
         debug!(own, theirs, last, "A peer is in a later epoch");
-        self.blocks.hint_finalized(Height::new(last), NonEmptyVec::new(from));
+        self.blocks.hint_finalized(Height::new(last), NonEmptyVec::new(from.clone()));
     }
 
     /// Starts the engine of the epoch after the last final block; none when the node stops.
@@ -243,11 +265,11 @@ where
         // Whoever votes keeps all of history, for those who ask.
         let whole = *self.missing.borrow() == 0;
         let votes = member && whole && (self.hooks.may_vote)(membership.epoch);
-        let centres: Vec<_> =
-            membership.members.iter().map(|record| record.centre.clone()).collect();
-        self.pool.set_members(&centres);
+        let centres = membership.members.iter().map(|record| record.centre.clone()).collect();
         let (epoch, validators) = (membership.epoch, validators.clone());
         let members = Arc::new(Members { epoch, centres, validators });
+        let authors = members.centres.iter().map(|centre| (centre.id, centre.key));
+        self.chain.give_up(&self.pool.restrict(authors.collect()));
         self.role.send_replace(Role { members: members.clone(), votes });
         self.identity.scheme(&members.validators, votes)
     }

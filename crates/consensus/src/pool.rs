@@ -2,12 +2,12 @@
 //!
 //! Authors take turns; of each author, first come, first served. Bounded in count and bytes, in all and
 //! per author: a transaction of one author waits for at most as many of another as it has before it of
-//! its own, whatever the other floods the pool with. Only members submit, with the key that the ledger
-//! knows: whoever invents authors, or writes in another's name, gets no turn and takes no one's place. Nothing enters twice, nothing enters unchecked, nothing stays past its expiry. A transaction leaves only when it is final or can
-//! never be: what a proposal took along comes back by itself when that proposal comes to nothing.
+//! its own, whatever the other floods the pool with. Only members are authors, each with its own key, so
+//! that nobody takes the turns of many. Nothing enters twice, nothing enters unchecked, nothing stays
+//! past its expiry. A transaction leaves only when it is final or can never be: what a proposal took along comes back by itself when that proposal comes to nothing.
 //! Absent on purpose: disk (whoever submits keeps the transaction until its receipt) and clock.
 
-use aegle_ledger::{Centre, Transaction, TxId};
+use aegle_ledger::{Transaction, TxId};
 use aegle_model::{Canonical as _, CentreId, Hash, PublicKey};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
@@ -59,8 +59,8 @@ pub(crate) enum Refused {
     Final,
     /// It may not enter any later block.
     Expired,
-    /// Its author is no member, or has another key.
-    Stranger,
+    /// Its author is no member with this key.
+    Foreign,
     /// Its author has too many in the pool.
     Quota,
     /// The pool is full.
@@ -96,8 +96,9 @@ struct Inner {
     waiting: BTreeMap<u64, Waiting>,
     arrivals: u64,
     numbers: HashMap<TxId, u64>,
-    members: HashMap<CentreId, PublicKey>,
     authors: HashMap<CentreId, Share>,
+    /// The members with their keys, once they are known.
+    members: Option<HashMap<CentreId, PublicKey>>,
     bytes: usize,
     height: u64,
     finished: Remembered,
@@ -116,16 +117,9 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(limits: Limits, members: &[Centre]) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         let (arrived, telling) = (watch::Sender::new(0), watch::Sender::new(0));
-        let pool = Self { limits, inner: Mutex::default(), arrived, telling };
-        pool.set_members(members);
-        pool
-    }
-
-    /// Says who may submit from now on.
-    pub(crate) fn set_members(&self, members: &[Centre]) {
-        self.lock().members = members.iter().map(|centre| (centre.id, centre.key)).collect();
+        Self { limits, inner: Mutex::default(), arrived, telling }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -141,6 +135,20 @@ impl Pool {
         bytes: usize,
     ) -> Result<(), Refused> {
         self.lock().admits(&self.limits, id, transaction, bytes)
+    }
+
+    /// Takes transactions of these members with these keys from now on, and no others; returns those
+    /// that waited and may be in no block any more.
+    pub(crate) fn restrict(&self, members: HashMap<CentreId, PublicKey>) -> Vec<TxId> {
+        let mut inner = self.lock();
+        inner.members = Some(members);
+        let waiting = inner.waiting.values();
+        let foreign = waiting.filter(|waiting| inner.is_foreign(&waiting.transaction));
+        let ids: Vec<TxId> = foreign.map(|waiting| waiting.id).collect();
+        for id in &ids {
+            inner.remove(id);
+        }
+        ids
     }
 
     /// Takes a transaction whose envelope was checked, and wakes who waits for one.
@@ -301,15 +309,18 @@ impl Inner {
             () if self.numbers.contains_key(id) => Err(Refused::Waiting),
             () if self.finished.contains(id) => Err(Refused::Final),
             () if transaction.expires() <= self.height => Err(Refused::Expired),
-            () if self.members.get(&transaction.author()) != Some(&transaction.key()) => {
-                Err(Refused::Stranger)
-            }
+            () if self.is_foreign(transaction) => Err(Refused::Foreign),
             () if of_author.count >= limits.per_author => Err(Refused::Quota),
             () if of_author.bytes + bytes > limits.per_author_bytes => Err(Refused::Quota),
             () if self.waiting.len() >= limits.count => Err(Refused::Full),
             () if self.bytes + bytes > limits.bytes => Err(Refused::Full),
             () => Ok(()),
         }
+    }
+
+    fn is_foreign(&self, transaction: &Transaction) -> bool {
+        let key = |members: &HashMap<_, _>| members.get(&transaction.author()).copied();
+        self.members.as_ref().is_some_and(|members| key(members) != Some(transaction.key()))
     }
 
     fn insert(&mut self, waiting: Waiting) {
@@ -381,7 +392,6 @@ impl Remembered {
 mod tests {
     use super::*;
     use crate::fixture;
-    use aegle_ledger::Draft;
     use aegle_model::SigningKey;
 
     const LIMITS: Limits = Limits {
@@ -400,13 +410,7 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            Self::with(LIMITS)
-        }
-
-        fn with(limits: Limits) -> Self {
-            let keys = fixture::keys(2);
-            let pool = Pool::new(limits, &fixture::genesis(&keys).centres);
-            Self { keys, pool }
+            Self { keys: fixture::keys(2), pool: Pool::new(LIMITS) }
         }
 
         fn transaction(&self, author: usize, number: u64, expires: u64) -> Transaction {
@@ -448,21 +452,20 @@ mod tests {
     }
 
     #[test]
-    fn whoever_invents_authors_or_writes_in_anothers_name_takes_no_place() {
+    fn only_members_with_their_own_keys_are_authors() {
         let fixture = Fixture::new();
-        let (genesis, stranger) =
-            (fixture::genesis(&fixture.keys), SigningKey::from_seed(&[9; 32]));
-        let invented = fixture::enrol(&genesis, &stranger, 0, 9);
-        assert_eq!(fixture.insert(&invented), Err(Refused::Stranger));
-        let honest = fixture.transaction(0, 0, 9);
-        let author = (honest.author(), stranger.public());
-        let body = honest.body().clone();
-        let forged = Draft::new(genesis.network(), author, 9, 0, body).sign(&stranger);
-        forged.check(genesis.network()).expect("the signature is that of the key it names");
-        assert_eq!(fixture.insert(&forged), Err(Refused::Stranger));
-        fixture.insert(&honest).unwrap();
-        fixture.pool.set_members(&[]);
-        assert_eq!(fixture.insert(&fixture.transaction(0, 1, 9)), Err(Refused::Stranger));
+        let [first, second] = [0, 1].map(|author| fixture.transaction(author, 0, 9));
+        for transaction in [&first, &second] {
+            fixture.insert(transaction).unwrap();
+        }
+        let only = HashMap::from([(second.author(), second.key())]);
+        assert_eq!(fixture.pool.restrict(only), [first.id()]);
+        assert_eq!(fixture.candidates(), [second.id()]);
+        assert_eq!(fixture.insert(&first), Err(Refused::Foreign));
+        let rotated = HashMap::from([(second.author(), first.key())]);
+        assert_eq!(fixture.pool.restrict(rotated), [second.id()]);
+        assert_eq!(fixture.insert(&second), Err(Refused::Foreign));
+        assert_eq!(fixture.pool.size(), (0, 0));
     }
 
     #[test]
@@ -470,7 +473,7 @@ mod tests {
         let fixture = Fixture::new();
         let first = fixture.transaction(0, 0, 9);
         let per_author_bytes = first.to_bytes().len() + 1;
-        let Fixture { pool, .. } = Fixture::with(Limits { per_author_bytes, ..LIMITS });
+        let pool = Pool::new(Limits { per_author_bytes, ..LIMITS });
         let insert = |transaction: &Transaction| {
             pool.insert(transaction.id(), transaction.clone(), Origin::Here)
         };
@@ -486,7 +489,7 @@ mod tests {
         let fixture = Fixture::new();
         let one = fixture.transaction(0, 0, 9);
         let bytes = one.to_bytes().len();
-        let Fixture { pool, .. } = Fixture::with(Limits { block_bytes: bytes + 1, ..LIMITS });
+        let pool = Pool::new(Limits { block_bytes: bytes + 1, ..LIMITS });
         for transaction in [one, fixture.transaction(0, 1, 9)] {
             pool.insert(transaction.id(), transaction, Origin::Here).unwrap();
         }

@@ -24,7 +24,8 @@ const OPTIMISED: [&str; 4] = ["aegle-access", "aegle-consensus", "aegle-ledger",
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many seeds to run; without it 100, or one if `--seed` is given.
+    /// How many seeds to run; without it as many as fit `--minutes`, else one if `--seed` is given, else
+    /// 100.
     #[arg(long)]
     seeds: Option<u64>,
     /// The first seed.
@@ -47,8 +48,14 @@ struct Tally {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let first = args.seed.unwrap_or(0);
-    let count = args.seeds.unwrap_or(if args.seed.is_some() { 1 } else { 100 });
-    let end = first.checked_add(count).context("there are no seeds beyond 2^64")?;
+    let end = match (args.seeds, args.minutes, args.seed) {
+        (None, Some(_), _) => u64::MAX,
+        (None, None, Some(_)) => first.saturating_add(1),
+        (count, _, _) => {
+            let count = count.unwrap_or(100);
+            first.checked_add(count).context("there are no seeds beyond 2^64")?
+        }
+    };
     let program = build()?;
     let began = Instant::now();
     let deadline = args.minutes.map(|minutes| began + Duration::from_secs(60 * minutes));

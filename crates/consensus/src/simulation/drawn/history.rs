@@ -4,12 +4,12 @@
 //! from the genesis by the ledger's rules is a violation.
 
 use aegle_ledger::{
-    Anchor, Block, Body, Execution, Genesis, HeadProof, Header, Key, Loaded, LogEntry,
-    NetworkRecord, Outcome, PatientLog, PatientRecord, Position, Receipt, Record, Stop,
-    Transaction, TxId, execute, genesis_header, genesis_state, keys,
+    Anchor, Block, Body, CentreRecord, Execution, Genesis, GovernanceRecord, HeadProof, Header,
+    Key, Loaded, LogEntry, NetworkRecord, PatientLog, PatientRecord, Position, ProposalRecord,
+    Receipt, Record, Stop, Transaction, TxId, execute, genesis_header, genesis_state, keys,
 };
-use aegle_model::{Hash, PatientId};
-use std::collections::BTreeMap;
+use aegle_model::{CentreId, Hash, PatientId, PublicKey};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All blocks that any honest validator has called final.
 pub(super) struct History {
@@ -19,7 +19,15 @@ pub(super) struct History {
     blocks: Vec<Block>,
     places: BTreeMap<TxId, Position>,
     patients: Vec<PatientId>,
-    acknowledged: BTreeMap<TxId, Receipt>,
+    /// By the height that they are for.
+    acknowledged: BTreeMap<u64, BTreeMap<TxId, Receipt>>,
+}
+
+/// All entries of a patient as of the height at which it was made.
+pub(super) struct Log {
+    patient: PatientId,
+    entries: Vec<LogEntry>,
+    head: HeadProof,
 }
 
 impl History {
@@ -45,15 +53,60 @@ impl History {
         self.places.len()
     }
 
-    /// Takes in what a validator calls final: a block that is known already or the next one.
-    pub(super) fn see(&mut self, block: &Block) -> Result<(), String> {
+    /// The epoch of the next block, and the keys that vote in it.
+    pub(super) fn electorate(&self) -> (u64, Vec<PublicKey>) {
+        (self.genesis.epochs.of(self.height() + 1), self.network().validators)
+    }
+
+    /// Whether a transaction is final.
+    pub(super) fn holds(&self, id: &TxId) -> bool {
+        self.places.contains_key(id)
+    }
+
+    pub(super) fn network(&self) -> NetworkRecord {
+        self.record(&keys::network())
+    }
+
+    pub(super) fn governance(&self) -> GovernanceRecord {
+        self.record(&keys::governance())
+    }
+
+    pub(super) fn proposal(&self, id: &TxId) -> ProposalRecord {
+        self.record(&keys::proposal(id))
+    }
+
+    /// A centre that is or was a member.
+    pub(super) fn centre(&self, id: CentreId) -> Option<CentreRecord> {
+        let bytes = self.state.get(&keys::centre(id))?;
+        Some(CentreRecord::read(bytes).expect("the record can be read"))
+    }
+
+    /// Takes in what a validator calls final: a block that is known already or the next one. Says
+    /// what the logs of those patients are now whom a new one concerns.
+    pub(super) fn see(&mut self, block: &Block) -> Result<Vec<Log>, String> {
         let height = block.header.height;
         match self.blocks.get(usize::try_from(height).unwrap()) {
-            Some(known) if known == block => Ok(()),
+            Some(known) if known == block => Ok(Vec::new()),
             Some(_) => Err(format!("the block at height {height} differs from another's")),
-            None if height == self.height() + 1 => self.append(block),
+            None if height == self.height() + 1 => {
+                self.append(block)?;
+                Ok(self.concerned(block).into_iter().map(|patient| self.log(patient)).collect())
+            }
             None => Err(format!("the block at height {height} leaves a gap")),
         }
+    }
+
+    /// The patients whose logs may have grown with a block.
+    fn concerned(&self, block: &Block) -> BTreeSet<PatientId> {
+        let patient = |(transaction, _): &(Transaction, _)| match transaction.body() {
+            Body::Enrol(enrol) => Some(enrol.patient),
+            Body::Grant(grant) => Some(grant.patient),
+            Body::Revoke(revoke) => Some(revoke.patient),
+            Body::Disclose(disclose) => Some(disclose.patient),
+            _ => None,
+        };
+        let enrolled = |patient: &PatientId| self.state.contains_key(&keys::patient(*patient));
+        block.entries.iter().filter_map(patient).filter(enrolled).collect()
     }
 
     fn append(&mut self, block: &Block) -> Result<(), String> {
@@ -90,7 +143,7 @@ impl History {
             self.enter(transaction, Position { height: header.height, index })?;
         }
         self.blocks.push(block.clone());
-        Ok(())
+        self.check_receipts_of(header.height)
     }
 
     fn enter(&mut self, transaction: &Transaction, position: Position) -> Result<(), String> {
@@ -130,28 +183,23 @@ impl History {
     }
 
     /// A client was given a receipt.
-    pub(super) fn acknowledge(&mut self, id: TxId, receipt: Receipt) -> Result<(), String> {
+    pub(super) fn acknowledge(&mut self, receipt: Receipt) -> Result<(), String> {
+        let (id, height) = (receipt.transaction.id(), receipt.anchor.header.height);
         let proven = receipt.clone().verify(&self.genesis);
         proven.map_err(|error| format!("the receipt of {id} proves nothing: {error}"))?;
-        if let Outcome::Rejected(why) = &receipt.outcome {
-            return Err(format!("the transaction {id} was rejected: {why:?}"));
-        }
-        self.acknowledged.insert(id, receipt);
-        Ok(())
+        self.acknowledged.entry(height).or_default().insert(id, receipt);
+        // A client may hear of a block before those who watch do.
+        if height > self.height() { Ok(()) } else { self.check_receipts_of(height) }
     }
 
-    /// How many transactions were acknowledged.
-    pub(super) fn acknowledgements(&self) -> usize {
-        self.acknowledged.len()
-    }
-
-    /// What was acknowledged is in the history, and as it was acknowledged.
-    pub(super) fn check_acknowledged(&self) -> Result<(), String> {
-        for (id, receipt) in &self.acknowledged {
-            let Some(position) = self.places.get(id) else {
+    /// What was acknowledged for a block stands in it, and as it was acknowledged.
+    fn check_receipts_of(&self, height: u64) -> Result<(), String> {
+        for (id, receipt) in self.acknowledged.get(&height).into_iter().flatten() {
+            let position = self.places.get(id).filter(|position| position.height == height);
+            let Some(position) = position else {
                 return Err(format!("the transaction {id} was acknowledged and is lost"));
             };
-            let block = &self.blocks[usize::try_from(position.height).unwrap()];
+            let block = &self.blocks[usize::try_from(height).unwrap()];
             let (transaction, outcome) = &block.entries[position.index as usize];
             let same = receipt.anchor.header == block.header
                 && receipt.outcome == *outcome
@@ -163,14 +211,23 @@ impl History {
         Ok(())
     }
 
+    /// Nothing was acknowledged that is not in the history.
+    pub(super) fn check_acknowledged(&self) -> Result<(), String> {
+        match self.acknowledged.last_key_value().filter(|(height, _)| **height > self.height()) {
+            Some((height, _)) => Err(format!("a block {height} was acknowledged and is lost")),
+            None => self.acknowledged.keys().try_for_each(|height| self.check_receipts_of(*height)),
+        }
+    }
+
+    /// How many transactions were acknowledged.
+    pub(super) fn acknowledgements(&self) -> usize {
+        self.acknowledged.values().map(BTreeMap::len).sum()
+    }
+
     /// The log of every patient is complete under `anchor`, a validator's own for the last height.
     pub(super) fn check_logs(&self, anchor: &Anchor) -> Result<(), String> {
-        for patient in &self.patients {
-            let log = self.log(*patient, anchor.clone());
-            let verified = log.verify(&self.genesis);
-            verified.map_err(|error| format!("the log of {patient:?} is broken: {error}"))?;
-        }
-        Ok(())
+        let mut logs = self.patients.iter().map(|patient| self.log(*patient));
+        logs.try_for_each(|log| log.check(anchor.clone(), &self.genesis))
     }
 
     fn record<T: Record>(&self, key: &Key) -> T {
@@ -178,14 +235,14 @@ impl History {
         T::read(bytes).expect("the record can be read")
     }
 
-    fn log(&self, patient: PatientId, anchor: Anchor) -> PatientLog {
+    fn log(&self, patient: PatientId) -> Log {
         let record: PatientRecord = self.record(&keys::patient(patient));
-        let network: NetworkRecord = self.record(&keys::network());
-        let path = keys::head_path(record.index, network.patients);
+        let patients = self.network().patients;
+        let path = keys::head_path(record.index, patients);
         let pages: Vec<Vec<u8>> = path.iter().map(|key| self.state[key].clone()).collect();
-        let head = HeadProof::new(record.index, network.patients, &pages).expect("pages decode");
+        let head = HeadProof::new(record.index, patients, &pages).expect("pages decode");
         let entries = (0..record.entries).map(|number| self.entry(patient, number)).collect();
-        PatientLog { patient, entries, head, anchor }
+        Log { patient, entries, head }
     }
 
     fn entry(&self, patient: PatientId, number: u64) -> LogEntry {
@@ -194,5 +251,14 @@ impl History {
         let block = &self.blocks[usize::try_from(position.height).unwrap()];
         let (transaction, outcome) = block.entries[position.index as usize].clone();
         LogEntry { height: position.height, time: block.header.time, transaction, outcome }
+    }
+}
+
+impl Log {
+    /// It is complete under the anchor of its height.
+    pub(super) fn check(self, anchor: Anchor, genesis: &Genesis) -> Result<(), String> {
+        let Self { patient, entries, head } = self;
+        let verified = PatientLog { patient, entries, head, anchor }.verify(genesis);
+        verified.map(drop).map_err(|error| format!("the log of {patient:?} is broken: {error}"))
     }
 }

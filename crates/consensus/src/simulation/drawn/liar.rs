@@ -1,25 +1,59 @@
 //! How liars lie: to whom they speak, what they hear, what they propose.
 
-use super::plan::{Alteration, Lie};
-use crate::block::{Block, Context as Round};
-use aegle_ledger::{Outcome, Transaction, merkle_root};
-use aegle_model::{Hash, Timestamp};
+use super::{
+    client::EXPIRES,
+    plan::{Alteration, Lie, Nodes},
+};
+use crate::{
+    block::{Block, Context as Round},
+    fixture,
+};
+use aegle_ledger::{Genesis, Outcome, Transaction, merkle_root};
+use aegle_model::{Hash, SigningKey, Timestamp};
 use commonware_consensus::{Application, Handoff, marshal::ancestry::Ancestry};
 use commonware_cryptography::{Digested, Digestible as _, ed25519::PublicKey};
 use commonware_p2p::{
-    Recipients,
+    Recipients, Sender,
     simulated::{SplitForwarder, SplitOrigin, SplitTarget},
 };
-use commonware_runtime::Spawner;
+use commonware_runtime::{Clock, IoBuf, Spawner};
 use commonware_storage::Context;
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// The channels of [`crate::engine::CHANNELS`] that carry blocks.
 const BLOCKS: [u64; 2] = [3, 4];
 /// The channel that carries transactions.
-const TRANSACTIONS: u64 = 7;
+pub(super) const TRANSACTIONS: u64 = 7;
+/// How often invented transactions are told, and how many at a time.
+const INVENTED: (u64, u64) = (10, 300);
+/// The pause in between.
+const PAUSE: Duration = Duration::from_millis(200);
 /// An hour, in milliseconds.
 const HOUR: u64 = 3_600_000;
+
+/// Tells the others of transactions of authors that are not there.
+pub(super) async fn invent(
+    clock: impl Clock,
+    genesis: Genesis,
+    mut sender: impl Sender<PublicKey = PublicKey>,
+) {
+    let (times, many) = INVENTED;
+    for time in 0..times {
+        clock.sleep(PAUSE).await;
+        let invented: Vec<Transaction> = (0..many)
+            .map(|number| {
+                let seed = Hash::of("invented", &[&(time * many + number).to_le_bytes()]);
+                let key = SigningKey::from_seed(seed.as_bytes());
+                fixture::enrol(&genesis, &key, 0, EXPIRES)
+            })
+            .collect();
+        let message = borsh::to_vec(&invented).expect("writing to memory cannot fail");
+        sender.send(Recipients::All, IoBuf::from(message), false);
+    }
+}
 
 /// One channel of one validator.
 #[derive(Clone)]
@@ -59,7 +93,7 @@ impl Line {
         }
     }
 
-    fn stands_in(&self, peer: &PublicKey, set: u8) -> bool {
+    fn stands_in(&self, peer: &PublicKey, set: Nodes) -> bool {
         let number = self.peers.iter().position(|it| it == peer);
         number.is_some_and(|number| set >> number & 1 == 1)
     }
@@ -94,6 +128,8 @@ pub(super) struct Proposer<A> {
     alteration: Option<Alteration>,
     /// A transaction of an earlier block.
     old: Arc<Mutex<Option<(Transaction, Outcome)>>>,
+    /// The first block that it proposed.
+    first: Arc<Mutex<Option<Digested<Block>>>>,
 }
 
 impl<A> Proposer<A> {
@@ -102,11 +138,15 @@ impl<A> Proposer<A> {
             Some(Lie::Alters(alteration)) => Some(alteration),
             _ => None,
         };
-        Self { inner, alteration, old: Arc::default() }
+        Self { inner, alteration, old: Arc::default(), first: Arc::default() }
     }
 
     fn lie(&self, honest: Digested<Block>, parent: Timestamp) -> Digested<Block> {
         let Some(alteration) = self.alteration else { return honest };
+        let first = self.first.lock().unwrap().get_or_insert_with(|| honest.clone()).clone();
+        if alteration == Alteration::Block {
+            return first;
+        }
         let mut block = honest.inner().block().clone();
         let other = Hash::of("lie", &[block.header.state.as_bytes()]);
         let last = block.entries.last().cloned();
@@ -121,6 +161,9 @@ impl<A> Proposer<A> {
             Alteration::Drops => drop(block.entries.pop()),
             Alteration::Repeats => block.entries.extend(last.clone()),
             Alteration::Replays => block.entries.extend(old),
+            Alteration::Epoch => block.header.epoch += 1,
+            Alteration::Version => block.header.version += 1,
+            Alteration::Block => {}
         }
         if let Some(last) = last {
             self.old.lock().unwrap().get_or_insert(last);

@@ -1,18 +1,33 @@
 //! What happens to a simulated network, drawn from one seed.
 //!
-//! Faults begin after [`QUIET`] and are mended at [`MENDED`]; a liar lies to the end.
+//! Faults begin after [`QUIET`] and are mended at [`MENDED`]; a liar lies to the end. Most networks have
+//! short epochs, and many change their members meanwhile. However they change, those who lie or
+//! whose clocks are wrong stay below a third of those who vote.
 
 use super::machine::Disk;
 use commonware_p2p::simulated::Link;
 use commonware_utils::{Probability, probability};
 use rand::{Rng, SeedableRng as _, seq::index::sample};
 use rand_chacha::ChaCha8Rng;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// When the first fault may strike.
 const QUIET: u64 = 300;
 /// When everything is mended, in milliseconds.
 pub(super) const MENDED: u64 = 12_000;
+
+/// How many blocks an epoch may have, if it is a short one.
+const SHORT: [u64; 10] = [2, 3, 4, 5, 6, 7, 8, 12, 16, 24];
+/// The most changes of members.
+const CHANGES: usize = 3;
+/// How far the clock of an honest validator may be off, in milliseconds, without being a lie.
+const SLOPPY: i64 = 2_000;
+
+/// A set of nodes, a bit for each.
+pub(super) type Nodes = u16;
 
 /// A good line.
 pub(super) const GOOD: Link = Link {
@@ -26,7 +41,7 @@ pub(super) const GOOD: Link = Link {
 pub(super) enum Lie {
     /// Runs twice with the same key, each half before another part of the network (sets of bits):
     /// proposes two blocks and votes twice.
-    Twins(u8, u8),
+    Twins(Nodes, Nodes),
     /// Signs a vote for what nobody proposed beside each honest one.
     Conflicter,
     /// Votes to leave a view and for its block.
@@ -36,11 +51,13 @@ pub(super) enum Lie {
     /// Signs in the name of another.
     Impersonator,
     /// Sends its blocks only to these.
-    Withholds(u8),
+    Withholds(Nodes),
     /// Knows no transaction that this validator submits.
     LeavesOut(usize),
     /// Alters each block that it proposes.
     Alters(Alteration),
+    /// Tells the others of transactions whose authors it has invented, each with a key of its own.
+    Invents,
     /// Says nothing at all.
     Silent,
 }
@@ -66,9 +83,15 @@ pub(super) enum Alteration {
     Repeats,
     /// A transaction that was final long ago.
     Replays,
+    /// An earlier block in its place, as it was.
+    Block,
+    /// The next epoch.
+    Epoch,
+    /// Another version of the protocol.
+    Version,
 }
 
-pub(super) const ALTERATIONS: [Alteration; 9] = [
+pub(super) const ALTERATIONS: [Alteration; 12] = [
     Alteration::State,
     Alteration::Heads,
     Alteration::Transactions,
@@ -78,7 +101,21 @@ pub(super) const ALTERATIONS: [Alteration; 9] = [
     Alteration::Drops,
     Alteration::Repeats,
     Alteration::Replays,
+    Alteration::Block,
+    Alteration::Epoch,
+    Alteration::Version,
 ];
+
+/// What the honest members agree to change. A centre is named by its first node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// This node's centre becomes a member.
+    Admit(usize),
+    /// This centre leaves.
+    Remove(usize),
+    /// This centre has that node from then on, with a key of its own.
+    Rotate(usize, usize),
+}
 
 /// What goes wrong.
 #[derive(Debug, Clone)]
@@ -94,7 +131,7 @@ pub(super) enum Fault {
     /// The power of the whole network fails for a moment: of what was not flushed, anything may be
     /// on the disks.
     PowerCut,
-    /// A validator's client submits this many at once.
+    /// This many transactions are submitted at a validator at once.
     Flood(usize, u64),
 }
 
@@ -111,6 +148,7 @@ pub(super) struct Quality {
 
 impl Quality {
     pub(super) const CUT: Self = Self { latency: 10, jitter: 0, arrives: 0 };
+    const SOUND: Self = Self { latency: 10, jitter: 5, arrives: 100 };
 
     pub(super) fn link(self) -> Link {
         Link {
@@ -125,13 +163,21 @@ impl Quality {
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) seed: u64,
-    /// Validators.
+    /// Founders, numbered from 0.
     pub(super) size: usize,
-    /// Transactions of each honest validator's client.
+    /// Founders and those whom the changes bring.
+    pub(super) nodes: usize,
+    /// Blocks of an epoch.
+    pub(super) epoch: u64,
+    /// Transactions of each honest centre's client.
     pub(super) per_client: u64,
     /// How far each clock is ahead, in milliseconds.
     pub(super) clocks: Vec<i64>,
     pub(super) liars: BTreeMap<usize, Lie>,
+    /// The first time (in milliseconds) at which each change may be proposed, one after the other.
+    pub(super) changes: Vec<(u64, Change)>,
+    /// When (in milliseconds) nodes start that are not there from the beginning.
+    pub(super) late: BTreeMap<usize, u64>,
     /// When (in milliseconds) what goes wrong, in order.
     pub(super) faults: Vec<(u64, Fault)>,
     /// A validator crashes when it reaches a height, for so many milliseconds.
@@ -144,9 +190,13 @@ impl Plan {
         Self {
             seed,
             size,
+            nodes: size,
+            epoch: aegle_ledger::Epochs::DEFAULT.0.get(),
             per_client: 6,
             clocks: vec![0; size],
             liars: BTreeMap::new(),
+            changes: Vec::new(),
+            late: BTreeMap::new(),
             faults: Vec::new(),
             at_height: BTreeMap::new(),
         }
@@ -165,6 +215,65 @@ impl Plan {
         self
     }
 
+    /// The same with epochs of `blocks`.
+    pub(super) fn epochs_of(mut self, blocks: u64) -> Self {
+        self.epoch = blocks;
+        self
+    }
+
+    /// The same with a change of members, proposed as soon as those before it are in effect.
+    pub(super) fn then(mut self, change: Change) -> Self {
+        if let Change::Admit(node) | Change::Rotate(_, node) = change {
+            self.nodes = self.nodes.max(node + 1);
+            self.clocks.resize(self.nodes, 0);
+        }
+        self.changes.push((QUIET, change));
+        self
+    }
+
+    /// Nothing disturbs this run, so nobody has to wait for a disturbance.
+    pub(super) fn is_undisturbed(&self) -> bool {
+        self.faults.is_empty() && self.at_height.is_empty() && self.changes.is_empty()
+    }
+
+    /// The centres that there are at any time, by their first nodes.
+    pub(super) fn centres(&self) -> Vec<usize> {
+        let admitted = self.changes.iter().filter_map(|(_, change)| match change {
+            Change::Admit(node) => Some(*node),
+            _ => None,
+        });
+        (0..self.size).chain(admitted).collect()
+    }
+
+    /// The node of each centre that votes, by the centre: at first, and after each change.
+    pub(super) fn electorates(&self) -> Vec<BTreeMap<usize, usize>> {
+        let mut homes: BTreeMap<usize, usize> = (0..self.size).map(|node| (node, node)).collect();
+        let mut all = vec![homes.clone()];
+        for (_, change) in &self.changes {
+            match *change {
+                Change::Admit(node) => drop(homes.insert(node, node)),
+                Change::Remove(centre) => drop(homes.remove(&centre)),
+                Change::Rotate(centre, node) => drop(homes.insert(centre, node)),
+            }
+            all.push(homes.clone());
+        }
+        all
+    }
+
+    /// The nodes that a centre has one after the other.
+    pub(super) fn nodes_of(&self, centre: usize) -> Vec<usize> {
+        let later = self.changes.iter().filter_map(|(_, change)| match change {
+            Change::Rotate(of, node) if *of == centre => Some(*node),
+            _ => None,
+        });
+        std::iter::once(centre).chain(later).collect()
+    }
+
+    /// The node of each centre that votes when all changes are in effect, by the centre.
+    pub(super) fn at_last(&self) -> BTreeMap<usize, usize> {
+        self.electorates().pop().expect("there are founders")
+    }
+
     /// The run of a seed.
     pub(super) fn draw(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -177,12 +286,63 @@ impl Plan {
         if rng.random_ratio(1, 4) {
             plan.draw_clocks(&mut rng);
         }
+        if rng.random_ratio(5, 6) {
+            plan.epoch = *pick(&mut rng, &SHORT);
+            plan.draw_changes(&mut rng);
+        }
         let kinds = rng.random_range(u32::from(plan.liars.is_empty())..=2);
         for _ in 0..kinds {
             let faults = plan.draw_faults(&mut rng);
             plan = plan.with(faults);
         }
         plan
+    }
+
+    /// Whether those who lie or whose clocks are wrong are few enough at any time.
+    fn is_bearable(&self) -> bool {
+        let wrong =
+            |node: &&usize| self.liars.contains_key(node) || self.clocks[**node].abs() > SLOPPY;
+        self.electorates().iter().all(|homes| {
+            let voters: BTreeSet<&usize> = homes.values().collect();
+            !voters.is_empty()
+                && voters.iter().filter(|node| wrong(node)).count() * 3 < voters.len()
+        })
+    }
+
+    fn draw_changes(&mut self, rng: &mut impl Rng) {
+        for _ in 0..rng.random_range(0..=CHANGES) {
+            let before = self.clone();
+            let time = rng.random_range(QUIET..MENDED / 2);
+            let change = self.draw_change(rng);
+            self.changes.push((time, change));
+            if !self.is_bearable() {
+                *self = before;
+            }
+        }
+    }
+
+    fn draw_change(&mut self, rng: &mut impl Rng) -> Change {
+        let centres: Vec<usize> = self.at_last().into_keys().collect();
+        match rng.random_range(0..3) {
+            0 => Change::Admit(self.draw_newcomer(rng)),
+            1 => Change::Remove(*pick(rng, &centres)),
+            _ => Change::Rotate(*pick(rng, &centres), self.draw_newcomer(rng)),
+        }
+    }
+
+    /// A node that is there from the beginning or comes later.
+    fn draw_newcomer(&mut self, rng: &mut impl Rng) -> usize {
+        let node = self.nodes;
+        self.nodes += 1;
+        self.clocks.push(rng.random_range(-SLOPPY..=SLOPPY));
+        if rng.random_ratio(1, 2) {
+            self.late.insert(node, rng.random_range(0..MENDED));
+        }
+        if rng.random_ratio(1, 4) {
+            let lie = self.draw_lie(rng);
+            self.liars.insert(node, lie);
+        }
+        node
     }
 
     /// How many may lie.
@@ -199,7 +359,7 @@ impl Plan {
     }
 
     fn draw_lie(&self, rng: &mut impl Rng) -> Lie {
-        let some = |rng: &mut dyn rand::RngCore| rng.random_range(0..1_u8 << self.size);
+        let some = |rng: &mut dyn rand::RngCore| rng.random_range(0..1 << (self.size + CHANGES));
         match rng.random_range(0..10) {
             0..=2 => Lie::Twins(some(rng), some(rng)),
             3 => Lie::Conflicter,
@@ -208,14 +368,14 @@ impl Plan {
             6 => Lie::Withholds(some(rng)),
             7 => Lie::LeavesOut(rng.random_range(0..self.size)),
             8 => Lie::Alters(*pick(rng, &ALTERATIONS)),
-            _ => *pick(rng, &[Lie::Silent, Lie::Alters(Alteration::Replays)]),
+            _ => *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Alters(Alteration::Replays)]),
         }
     }
 
     /// Clocks of a minority are off by up to ten minutes, the others by seconds.
     fn draw_clocks(&mut self, rng: &mut impl Rng) {
         for clock in &mut self.clocks {
-            *clock = rng.random_range(-2_000..=2_000);
+            *clock = rng.random_range(-SLOPPY..=SLOPPY);
         }
         // A wrong clock is a lie about the time; both together stay within what may lie.
         let left = self.liars_max() - self.liars.len();
@@ -229,26 +389,29 @@ impl Plan {
     fn draw_faults(&mut self, rng: &mut impl Rng) -> Vec<(u64, Fault)> {
         let from = rng.random_range(QUIET..5_000);
         let until = rng.random_range(from + 100..MENDED);
-        let all: Vec<usize> = (0..self.size).collect();
+        let all: Vec<usize> = (0..self.nodes).collect();
         let some = |rng: &mut dyn rand::RngCore, most: usize| {
             let count = rng.random_range(1..=most);
             sample(rng, all.len(), count).into_vec()
         };
-        let one = rng.random_range(0..self.size);
+        let one = rng.random_range(0..self.nodes);
         match rng.random_range(0..10) {
             0 => vec![(from, Fault::Crash(all.clone())), (until, Fault::Restart(all))],
             1 => self.draw_window(rng),
             2 => {
-                let crashed = some(rng, self.size);
+                let crashed = some(rng, self.nodes);
                 vec![(from, Fault::Crash(crashed.clone())), (until, Fault::Restart(crashed))]
             }
-            3 => (0..5).flat_map(|turn| restless(rng.random_range(0..self.size), turn)).collect(),
-            4 if self.size > 1 => {
-                let side = some(rng, self.size - 1);
+            3 => (0..5).flat_map(|turn| restless(rng.random_range(0..self.nodes), turn)).collect(),
+            4 if self.nodes > 1 => {
+                let side = some(rng, self.nodes - 1);
                 let rest: Vec<_> = all.iter().copied().filter(|it| !side.contains(it)).collect();
                 let mut cut = vec![(from, Fault::Lines(side.clone(), rest.clone(), Quality::CUT))];
                 if rng.random_ratio(2, 3) {
                     cut.push((from, Fault::Lines(rest, side, Quality::CUT)));
+                }
+                if rng.random_ratio(1, 2) {
+                    cut.push((until, Fault::Lines(all.clone(), all, Quality::SOUND)));
                 }
                 cut
             }
@@ -284,7 +447,7 @@ impl Plan {
         let first = rng.random_range(1..20);
         for height in first..first + rng.random_range(3..10) {
             let downtime = rng.random_range(0..600);
-            self.at_height.insert(height, (rng.random_range(0..self.size), downtime));
+            self.at_height.insert(height, (rng.random_range(0..self.nodes), downtime));
         }
         Vec::new()
     }

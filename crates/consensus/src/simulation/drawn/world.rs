@@ -2,9 +2,11 @@
 
 use super::{
     client::{self, Desk, Script},
+    council::{Council, Home},
     history::History,
-    liar::{Line, Proposer},
+    liar::{self, Line, Proposer},
     machine::{Disk, Hardware, Machine},
+    mock,
     plan::{Fault, GOOD, Lie, MENDED, Plan},
 };
 use crate::{
@@ -14,15 +16,12 @@ use crate::{
     orchestrator::Hooks,
     timing::Timing,
 };
-use aegle_ledger::{Certificate, Genesis};
+use aegle_ledger::{Epochs, Genesis, Outcome, Receipt, Transaction};
 use aegle_model::SigningKey;
-use commonware_consensus::simplex::mocks::{conflicter, impersonator, nuller, outdated};
-use commonware_consensus::types::ViewDelta;
-use commonware_cryptography::{Sha256, ed25519::PublicKey};
+use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::{
     Manager as _,
     simulated::{self, Link, Oracle, Receiver},
-    utils::mux::Muxer,
 };
 use commonware_runtime::{
     Clock as _, Handle, Spawner as _, Supervisor as _,
@@ -35,7 +34,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -55,43 +54,95 @@ pub(super) struct Report {
     /// A hash over everything that happened.
     pub(super) state: String,
     pub(super) height: u64,
+    /// How many epochs have ended.
+    pub(super) epochs: u64,
     pub(super) transactions: usize,
+    pub(super) acknowledged: usize,
+    /// How often the log of a patient was checked.
+    pub(super) logs: u64,
     pub(super) crashes: u64,
     /// How long it took in simulated milliseconds.
     pub(super) lasted: u64,
-    /// The longest wait of each validator's client for a receipt, in simulated milliseconds.
+    /// The longest wait of each centre's client for a receipt, in simulated milliseconds.
     pub(super) waits: Vec<u64>,
     /// The most blocks that became final between a submission of each client and its receipt.
     pub(super) blocks: Vec<u64>,
 }
 
 /// What survives a power cut: what the outside world knows.
-struct Outside {
-    plan: Plan,
-    genesis: Genesis,
-    keys: Vec<SigningKey>,
-    history: Mutex<History>,
+pub(super) struct Outside {
+    pub(super) plan: Plan,
+    pub(super) genesis: Genesis,
+    /// The key of each node.
+    pub(super) keys: Vec<SigningKey>,
+    pub(super) history: Mutex<History>,
+    council: Council,
     wrong: Mutex<Option<String>>,
-    /// How many transactions of each client have their receipt.
-    progress: Vec<AtomicU64>,
-    waits: Vec<AtomicU64>,
-    blocks: Vec<AtomicU64>,
+    /// What became of the client of each centre, by the centre's first node.
+    clients: Vec<Progress>,
     crashes: AtomicU64,
+    logs: AtomicU64,
     /// How many of the plan's faults have struck.
     struck: AtomicU64,
 }
 
+/// How far a client is.
+#[derive(Default)]
+struct Progress {
+    /// How many of its transactions have their receipt.
+    receipts: AtomicU64,
+    wait: AtomicU64,
+    blocks: AtomicU64,
+    /// It has nothing more to do.
+    rests: AtomicBool,
+}
+
 impl Outside {
+    fn new(plan: Plan) -> Self {
+        let mut keys = fixture::keys(u8::try_from(plan.size).unwrap());
+        let newcomers = u8::try_from(plan.nodes - plan.size).unwrap();
+        keys.extend((0..newcomers).map(|seed| SigningKey::from_seed(&[seed + 100; 32])));
+        let epochs = Epochs::new(plan.epoch).expect("an epoch has at least two blocks");
+        let genesis = Genesis { epochs, ..fixture::genesis(&keys[..plan.size]) };
+        Self {
+            history: Mutex::new(History::new(&genesis)),
+            council: Council::new(&plan, &genesis, &keys),
+            wrong: Mutex::default(),
+            clients: (0..plan.nodes).map(|_| Progress::default()).collect(),
+            crashes: AtomicU64::new(0),
+            logs: AtomicU64::new(0),
+            struck: AtomicU64::new(0),
+            genesis,
+            keys,
+            plan,
+        }
+    }
+
     fn wrong(&self, what: impl Into<String>) {
         self.wrong.lock().unwrap().get_or_insert(what.into());
     }
 
-    fn honest(&self) -> impl Iterator<Item = usize> {
-        (0..self.plan.size).filter(|number| !self.plan.liars.contains_key(number))
+    pub(super) fn lie(&self, number: usize) -> Option<Lie> {
+        self.plan.liars.get(&number).copied()
     }
 
-    fn script(&self, number: usize) -> Script {
-        Script { genesis: self.genesis.clone(), key: self.keys[number].clone() }
+    fn is_honest(&self, number: usize) -> bool {
+        !self.plan.liars.contains_key(&number)
+    }
+
+    /// The honest nodes that vote when all changes are in effect.
+    fn last_voters(&self) -> Vec<usize> {
+        self.plan.at_last().into_values().filter(|node| self.is_honest(*node)).collect()
+    }
+
+    fn home(&self, centre: usize) -> Home {
+        self.council.home(&self.history.lock().unwrap(), centre)
+    }
+
+    /// What a centre says at this node.
+    fn script(&self, centre: usize, node: usize) -> Script {
+        let (centre, key) = (self.council.id(centre), self.keys[node].clone());
+        Script { genesis: self.genesis.clone(), centre, key }
     }
 }
 
@@ -102,21 +153,7 @@ enum End {
 
 /// Runs a plan to its end; says what was violated, if anything was.
 pub(super) fn run(plan: Plan) -> Result<Report, String> {
-    let keys = fixture::keys(u8::try_from(plan.size).unwrap());
-    let genesis = fixture::genesis(&keys);
-    let zeros = || (0..plan.size).map(|_| AtomicU64::new(0)).collect();
-    let outside = Arc::new(Outside {
-        history: Mutex::new(History::new(&genesis)),
-        wrong: Mutex::default(),
-        progress: zeros(),
-        waits: zeros(),
-        blocks: zeros(),
-        crashes: AtomicU64::new(0),
-        struck: AtomicU64::new(0),
-        genesis,
-        keys,
-        plan,
-    });
+    let outside = Arc::new(Outside::new(plan));
     let config = deterministic::Config::new()
         .with_seed(outside.plan.seed)
         .with_start_time(UNIX_EPOCH + Duration::from_secs(BEGINNING))
@@ -187,7 +224,7 @@ impl World {
         let plan = &outside.plan;
         let config = simulated::Config {
             max_size: engine::message_bytes_max(plan.size),
-            max_peers_per_set: NZUsize!(plan.size),
+            max_peers_per_set: NZUsize!(plan.nodes),
             disconnect_on_block: true,
             tracked_peer_sets: NZUsize!(1),
         };
@@ -202,18 +239,23 @@ impl World {
             desk: Desk::default(),
             tasks: Vec::new(),
             compared: Arc::default(),
-            restarts: None,
+            restarts: plan.late.get(&number).copied(),
             disk: Disk::Sound,
             excused: false,
         };
-        let members = (0..plan.size).map(member).collect();
+        let members = (0..plan.nodes).map(member).collect();
         let at_height = plan.at_height.clone();
         let mut world = Self { context, outside, oracle, peers, members, at_height, mended: false };
         let everybody: Vec<usize> = (0..world.members.len()).collect();
         world.lines(&everybody, &everybody, &GOOD).await;
         for number in everybody {
-            world.start_member(number).await;
-            world.start_client(number);
+            if world.members[number].restarts.is_none() {
+                world.start_member(number).await;
+            }
+            world.start_people(number);
+        }
+        for centre in world.outside.plan.centres() {
+            world.start_client(centre);
         }
         world
     }
@@ -250,8 +292,7 @@ impl World {
     fn bury_the_dead(&mut self) -> Result<(), String> {
         for number in 0..self.members.len() {
             let Some(why) = self.members[number].hardware.panicked() else { continue };
-            let honest = !self.outside.plan.liars.contains_key(&number);
-            if honest && !self.members[number].excused {
+            if self.outside.is_honest(number) && !self.members[number].excused {
                 return Err(format!("validator {number} stopped by itself: {why}"));
             }
             self.crash(number);
@@ -271,7 +312,7 @@ impl World {
             }
             outside.struck.fetch_add(1, Ordering::Relaxed);
             if matches!(fault, Fault::PowerCut) {
-                outside.crashes.fetch_add(outside.plan.size as u64, Ordering::Relaxed);
+                outside.crashes.fetch_add(outside.plan.nodes as u64, Ordering::Relaxed);
                 return true;
             }
             self.suffer(fault).await;
@@ -305,7 +346,7 @@ impl World {
 
     fn flood(&self, number: usize, count: u64) {
         let Some(ledger) = self.members[number].ledger() else { return };
-        let script = self.outside.script(number);
+        let script = self.outside.script(number, number);
         let flood = self.context.child("flood");
         flood.spawn(move |_| async move { script.flood(&ledger, count).await });
     }
@@ -366,7 +407,7 @@ impl World {
     }
 
     async fn start_member(&mut self, number: usize) {
-        let lie = self.outside.plan.liars.get(&number).copied();
+        let lie = self.outside.lie(number);
         let member = &mut self.members[number];
         (member.restarts, member.excused) = (None, member.disk != Disk::Sound);
         // A panic of the last engine that came after its end is no panic of this one.
@@ -374,7 +415,7 @@ impl World {
         let tasks = match lie {
             Some(Lie::Silent) => Vec::new(),
             Some(Lie::Conflicter | Lie::Nuller | Lie::Outdated | Lie::Impersonator) => {
-                vec![self.start_mock(number, lie).await]
+                vec![self.start_mock(number).await]
             }
             _ => self.start_engines(number, lie).await,
         };
@@ -399,43 +440,22 @@ impl World {
         lines
     }
 
-    /// A liar that has nothing of an engine but its key.
-    async fn start_mock(&self, number: usize, lie: Option<Lie>) -> Handle<()> {
-        let key = node::identity(&self.outside.genesis, &self.outside.keys[number]).key;
-        let validators: Set<PublicKey> = self.peers.iter().cloned().try_collect().unwrap();
-        let domain = Certificate::namespace(self.outside.genesis.network());
-        let scheme = engine::Scheme::signer(&domain, validators, key).unwrap();
+    async fn start_mock(&self, number: usize) -> Handle<()> {
         let (_, sender, receiver) = self.register(number).await.swap_remove(0);
-        let machine = self.machine(number);
-        // Votes of all epochs share a channel; a mock lies in the first one.
-        let (muxer, mut epochs) = Muxer::new(machine.child("muxer"), sender, receiver);
-        muxer.start();
-        let votes = epochs.register(0).await.unwrap();
-        let view_delta = ViewDelta::new(3);
-        match lie {
-            Some(Lie::Conflicter) => {
-                let config = conflicter::Config { scheme };
-                conflicter::Conflicter::<_, _, Sha256>::new(machine, config).start(votes)
-            }
-            Some(Lie::Nuller) => {
-                let config = nuller::Config { scheme };
-                nuller::Nuller::<_, _, Sha256>::new(machine, config).start(votes)
-            }
-            Some(Lie::Outdated) => {
-                let config = outdated::Config { scheme, view_delta };
-                outdated::Outdated::<_, _, Sha256>::new(machine, config).start(votes)
-            }
-            _ => {
-                let config = impersonator::Config { scheme };
-                impersonator::Impersonator::<_, _, Sha256>::new(machine, config).start(votes)
-            }
-        }
+        let outside = self.outside.clone();
+        self.machine(number)
+            .spawn(move |machine| mock::lie(machine, outside, number, (sender, receiver)))
     }
 
     /// One engine; two with the same key for twins.
     async fn start_engines(&self, number: usize, lie: Option<Lie>) -> Vec<Handle<()>> {
-        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let (mut first, mut second, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         for (channel, sender, receiver) in self.register(number).await {
+            if lie == Some(Lie::Invents) && channel == liar::TRANSACTIONS {
+                let (genesis, sender) = (self.outside.genesis.clone(), sender.clone());
+                let inventor = self.machine(number).child("inventor");
+                tasks.push(inventor.spawn(|clock| liar::invent(clock, genesis, sender)));
+            }
             let wire = Line { channel, lie, peers: self.peers.clone() };
             let (one, other) = sender.split_with(wire.clone().forwarder());
             if lie.is_none() {
@@ -448,7 +468,7 @@ impl World {
             second.push((other, overhears));
         }
         let desk = self.members[number].desk.clone();
-        let mut tasks = vec![self.start_engine(number, "validator", lie, first, Some(desk))];
+        tasks.push(self.start_engine(number, "validator", lie, first, Some(desk)));
         if matches!(lie, Some(Lie::Twins(..))) {
             tasks.push(self.start_engine(number, "twin", lie, second, None));
         }
@@ -518,31 +538,45 @@ impl World {
         })
     }
 
-    fn start_client(&self, number: usize) {
-        let (outside, desk) = (self.outside.clone(), self.members[number].desk.clone());
-        if outside.plan.liars.contains_key(&number) {
+    fn start_client(&self, centre: usize) {
+        let outside = self.outside.clone();
+        let desks: Vec<Desk> = self.members.iter().map(|member| member.desk.clone()).collect();
+        self.context.child("client").spawn(move |clock| async move {
+            match work(&clock, &outside, &desks, centre).await {
+                Ok(()) => outside.clients[centre].rests.store(true, Ordering::Relaxed),
+                Err(wrong) => outside.wrong(wrong),
+            }
+        });
+    }
+
+    /// Those who decide about members at an honest node.
+    fn start_people(&self, number: usize) {
+        let outside = self.outside.clone();
+        if outside.plan.changes.is_empty() || !outside.is_honest(number) {
             return;
         }
-        self.context.child("client").spawn(move |clock| async move {
-            if let Err(wrong) = work(&clock, &outside, &desk, number).await {
+        let desk = self.members[number].desk.clone();
+        self.context.child("people").spawn(move |clock| async move {
+            if let Err(wrong) = govern(&clock, &outside, &desk, number).await {
                 outside.wrong(wrong);
             }
         });
     }
 
-    /// Whether all is acknowledged and all honest validators stand at the same height.
+    /// Whether all is acknowledged, every change in effect, and all honest validators stand at the same
+    /// height.
     fn is_done(&self) -> bool {
         let plan = &self.outside.plan;
         let all_struck = self.outside.struck.load(Ordering::Relaxed) == plan.faults.len() as u64;
         let calm = self.mended || (plan.faults.is_empty() && plan.at_height.is_empty());
-        if !all_struck || !calm {
+        let rest = |centre: &usize| self.outside.clients[*centre].rests.load(Ordering::Relaxed);
+        if !all_struck || !calm || !plan.centres().iter().all(rest) {
             return false;
         }
         let history = self.outside.history.lock().unwrap();
-        let expected = self.outside.honest().count() as u64 * plan.per_client;
-        history.acknowledgements() as u64 == expected
-            && self.outside.honest().all(|number| {
-                let member = &self.members[number];
+        self.outside.council.is_through(&history)
+            && self.outside.last_voters().iter().all(|number| {
+                let member = &self.members[*number];
                 member.compared.load(Ordering::Relaxed) == history.height()
                     && member.ledger().is_some_and(|it| it.status().waiting == 0)
             })
@@ -552,14 +586,21 @@ impl World {
         let history = self.outside.history.lock().unwrap();
         let members = self.members.iter().enumerate().map(|(number, member)| {
             let status = member.ledger().map(|ledger| ledger.status());
-            let (height, waiting) = status.map_or((0, 0), |it| (it.height, it.waiting));
-            format!("{number}: up {}, height {height}, {waiting} wait", member.up())
+            let told = status.map(|it| (it.epoch, it.height, it.waiting, it.votes));
+            let (epoch, height, waiting, votes) = told.unwrap_or_default();
+            let up = member.up();
+            format!(
+                "{number}: up {up}, epoch {epoch}, height {height}, {waiting} wait, votes {votes}"
+            )
         });
         let members: Vec<_> = members.collect();
         format!(
-            "no end after everything was mended: {} acknowledged, height {}; {}",
+            "no end after everything was mended: {} acknowledged, height {}, changes in effect: {}, \
+             clients rest: {:?}; {}",
             history.acknowledgements(),
             history.height(),
+            self.outside.council.is_through(&history),
+            self.outside.clients.iter().map(|it| &it.rests).collect::<Vec<_>>(),
             members.join("; ")
         )
     }
@@ -569,7 +610,7 @@ impl World {
         self.check_blocks().await?;
         let height = self.outside.history.lock().unwrap().height();
         let mut anchors = Vec::new();
-        for number in self.outside.honest() {
+        for number in self.outside.last_voters() {
             let ledger = self.members[number].ledger().expect("all honest validators are up");
             anchors.extend(ledger.anchor(height).await.ok().flatten());
         }
@@ -579,17 +620,20 @@ impl World {
         }
         anchors.iter().try_for_each(|anchor| history.check_logs(anchor))?;
         history.check_acknowledged()?;
-        let most = |counts: &[AtomicU64]| {
-            counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+        let most = |count: fn(&Progress) -> &AtomicU64| {
+            self.outside.clients.iter().map(|it| count(it).load(Ordering::Relaxed)).collect()
         };
         Ok(Report {
             state: self.context.auditor().state(),
             height: history.height(),
+            epochs: history.electorate().0,
             transactions: history.transactions(),
+            acknowledged: history.acknowledgements(),
+            logs: self.outside.logs.load(Ordering::Relaxed),
             crashes: self.outside.crashes.load(Ordering::Relaxed),
             lasted: self.now(),
-            waits: most(&self.outside.waits),
-            blocks: most(&self.outside.blocks),
+            waits: most(|it| &it.wait),
+            blocks: most(|it| &it.blocks),
         })
     }
 
@@ -597,7 +641,7 @@ impl World {
     async fn check_blocks(&self) -> Result<(), String> {
         let lies = |peer: &PublicKey| {
             let number = self.peers.iter().position(|it| it == peer).expect("a validator");
-            self.outside.plan.liars.contains_key(&number)
+            !self.outside.is_honest(number)
         };
         let blocked = self.oracle.blocked().await.map_err(|error| error.to_string())?;
         match blocked.iter().find(|(by, whom)| !lies(by) && !lies(whom)) {
@@ -623,8 +667,16 @@ async fn watch(ledger: &Ledger, outside: &Outside, compared: &AtomicU64) -> Resu
                 Ok(None) => return Err(format!("the final block at {height} is missing")),
                 Err(Stopped) => return Ok(()),
             };
-            outside.history.lock().unwrap().see(&block)?;
+            let logs = outside.history.lock().unwrap().see(&block)?;
             compared.store(height, Ordering::Relaxed);
+            if logs.is_empty() {
+                continue;
+            }
+            let Ok(Some(anchor)) = ledger.anchor(height).await else { continue };
+            for log in logs {
+                log.check(anchor.clone(), &outside.genesis)?;
+                outside.logs.fetch_add(1, Ordering::Relaxed);
+            }
         }
         if tips.changed().await.is_err() {
             return Ok(());
@@ -632,31 +684,100 @@ async fn watch(ledger: &Ledger, outside: &Outside, compared: &AtomicU64) -> Resu
     }
 }
 
-/// Submits what the script says, one after the other, spread over the time of the faults.
+/// Submits what a centre's script says, one after the other, spread over the time of the faults.
 async fn work(
+    clock: &deterministic::Context,
+    outside: &Outside,
+    desks: &[Desk],
+    centre: usize,
+) -> Result<(), String> {
+    let (plan, progress) = (&outside.plan, &outside.clients[centre]);
+    let mut rng = ChaCha8Rng::seed_from_u64(plan.seed.wrapping_mul(31) + centre as u64);
+    let pause = if plan.is_undisturbed() { 50 } else { 2 * MENDED / plan.per_client };
+    loop {
+        let next = progress.receipts.load(Ordering::Relaxed);
+        if next == plan.per_client {
+            return Ok(());
+        }
+        clock.sleep(Duration::from_millis(rng.random_range(0..pause))).await;
+        let (height, began) = (outside.history.lock().unwrap().height(), clock.current());
+        let Some(receipt) = insist(clock, outside, desks, (centre, next)).await? else {
+            return Ok(());
+        };
+        progress.wait.fetch_max(elapsed(clock.current()) - elapsed(began), Ordering::Relaxed);
+        let blocks = receipt.anchor.header.height.saturating_sub(height);
+        progress.blocks.fetch_max(blocks, Ordering::Relaxed);
+        if let Outcome::Rejected(why) = &receipt.outcome {
+            return Err(format!(
+                "the transaction {} was rejected: {why}",
+                receipt.transaction.id()
+            ));
+        }
+        outside.history.lock().unwrap().acknowledge(receipt)?;
+        progress.receipts.store(next + 1, Ordering::Relaxed);
+    }
+}
+
+/// Submits a centre's transaction again and again until its receipt is there; none when the centre
+/// has no honest node any more.
+async fn insist(
+    clock: &deterministic::Context,
+    outside: &Outside,
+    desks: &[Desk],
+    (centre, number): (usize, u64),
+) -> Result<Option<Receipt>, String> {
+    let last = outside.plan.at_last().get(&centre).copied();
+    let speaks_at_last = last.is_some_and(|node| outside.is_honest(node));
+    loop {
+        match outside.home(centre) {
+            Home::At(node) if outside.is_honest(node) => {
+                let transaction = to_submit(outside, centre, node, number);
+                let receipt = client::attempt(clock, &desks[node], &transaction).await?;
+                if receipt.is_some() {
+                    return Ok(receipt);
+                }
+            }
+            Home::Left => return Ok(None),
+            Home::At(_) | Home::NotYet if !speaks_at_last => return Ok(None),
+            Home::At(_) | Home::NotYet => {}
+        }
+        clock.sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The transaction as the centre signed it. What it signed with an earlier key is final, or will never
+/// be: then it signs anew.
+fn to_submit(outside: &Outside, centre: usize, node: usize, number: u64) -> Transaction {
+    let signed = |node| outside.script(centre, node).transaction(number);
+    let earlier = outside.plan.nodes_of(centre).into_iter().filter(|it| *it != node).map(signed);
+    let history = outside.history.lock().unwrap();
+    earlier.into_iter().find(|it| history.holds(&it.id())).unwrap_or_else(|| signed(node))
+}
+
+/// Proposes and votes until every change of members is in effect.
+async fn govern(
     clock: &deterministic::Context,
     outside: &Outside,
     desk: &Desk,
     number: usize,
 ) -> Result<(), String> {
-    let (plan, script) = (&outside.plan, outside.script(number));
-    let mut rng = ChaCha8Rng::seed_from_u64(plan.seed.wrapping_mul(31) + number as u64);
-    let hurried = plan.faults.is_empty() && plan.at_height.is_empty();
-    let pause = if hurried { 50 } else { 2 * MENDED / plan.per_client };
+    let mut rng = ChaCha8Rng::seed_from_u64(outside.plan.seed.wrapping_mul(37) + number as u64);
     loop {
-        let next = outside.progress[number].load(Ordering::Relaxed);
-        if next == plan.per_client {
-            return Ok(());
+        clock.sleep(Duration::from_millis(rng.random_range(200..600))).await;
+        let now = elapsed(clock.current());
+        let word = {
+            let history = outside.history.lock().unwrap();
+            if outside.council.is_through(&history) {
+                return Ok(());
+            }
+            outside.council.word(&history, number, now)
+        };
+        let Some((centre, body)) = word else { continue };
+        let (genesis, key) = (outside.genesis.clone(), outside.keys[number].clone());
+        let transaction = Script { genesis, centre, key }.sign(now, body);
+        // What became of it stands in the history.
+        if let Some(receipt) = client::attempt(clock, desk, &transaction).await? {
+            outside.history.lock().unwrap().acknowledge(receipt)?;
         }
-        clock.sleep(Duration::from_millis(rng.random_range(0..pause))).await;
-        let (transaction, began) = (script.transaction(next), clock.current());
-        let height = desk.lock().unwrap().as_ref().map(|ledger| ledger.status().height);
-        let receipt = client::insist(clock, desk, &transaction).await?;
-        let waited = elapsed(clock.current()) - elapsed(began);
-        outside.waits[number].fetch_max(waited, Ordering::Relaxed);
-        let blocks = receipt.anchor.header.height.saturating_sub(height.unwrap_or(u64::MAX));
-        outside.blocks[number].fetch_max(blocks, Ordering::Relaxed);
-        outside.history.lock().unwrap().acknowledge(transaction.id(), receipt)?;
-        outside.progress[number].store(next + 1, Ordering::Relaxed);
     }
 }
