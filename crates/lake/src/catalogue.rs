@@ -35,9 +35,12 @@
 //! ```
 
 mod build;
+mod difference;
 mod raw;
 #[cfg(test)]
 mod tests;
+
+pub use difference::{Change, Difference, Growth, Item};
 
 use crate::finding::{Finding, Findings};
 use crate::hole::Hole;

@@ -5,6 +5,7 @@ use crate::catalogue::{self, Catalogue, Table};
 use crate::finding::{Finding, Findings};
 use crate::hole::Hole;
 use crate::source::TableReader;
+use crate::stats::{Counter, TableStats};
 use aegle_model::Name;
 use std::fmt;
 use std::path::Path;
@@ -27,6 +28,8 @@ pub struct TableCount {
     pub rows: u64,
     /// Those of them that belong to no patient.
     pub rows_without_patient: u64,
+    /// What was counted besides.
+    pub stats: TableStats,
 }
 
 impl CheckReport {
@@ -98,18 +101,21 @@ fn check_table(
     table: &Table,
     findings: &mut Findings,
 ) -> TableCount {
-    let mut count = TableCount { name: table.name.clone(), rows: 0, rows_without_patient: 0 };
-    let Some(mut reader) = TableReader::open(folder, table, findings) else { return count };
-    let attribution = Attribution::load(catalogue, folder, table, |_| Some(()));
-    while let Some(row) = reader.next(findings) {
-        count.rows += 1;
-        row.values(findings);
-        if attribution.owners(&row, |_| Some(())).is_empty() {
-            count.rows_without_patient += 1;
-            findings.add(&table.file, row.line, Hole::NoPatient);
+    let mut counter = Counter::new(table);
+    if let Some(mut reader) = TableReader::open(folder, table, findings) {
+        let attribution = Attribution::load(catalogue, folder, table, |_| Some(()));
+        while let Some(row) = reader.next(findings) {
+            let right = row.values(findings).is_some();
+            let owned = !attribution.owners(&row, |_| Some(())).is_empty();
+            if !owned {
+                findings.add(&table.file, row.line, Hole::NoPatient);
+            }
+            counter.add(&row, right, owned);
         }
     }
-    count
+    let stats = counter.finish(findings);
+    let (rows, rows_without_patient) = (stats.rows, stats.orphans);
+    TableCount { name: table.name.clone(), rows, rows_without_patient, stats }
 }
 
 #[cfg(test)]

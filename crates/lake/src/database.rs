@@ -47,7 +47,7 @@ impl From<rusqlite::Error> for DatabaseError {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The format that `user_version` states.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Opens a database to write it, making it first when it is not there.
 pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, DatabaseError> {

@@ -71,6 +71,21 @@ impl Findings {
         self.0.entry((file.to_owned(), hole)).or_default().add(line.into());
     }
 
+    /// How often a hole was found in a file.
+    pub(crate) fn count(&self, file: &str, hole: &Hole) -> u64 {
+        let lines = self.0.get(&(file.to_owned(), hole.clone()));
+        lines.map_or(0, Lines::count)
+    }
+
+    /// How many records of a file have too many fields or too few.
+    pub(crate) fn wrong_lengths(&self, file: &str) -> u64 {
+        let wrong = self
+            .0
+            .iter()
+            .filter(|((found, hole), _)| found == file && matches!(hole, Hole::FieldCount { .. }));
+        wrong.map(|(_, lines)| lines.count()).sum()
+    }
+
     /// By file, then by first line.
     pub(crate) fn into_sorted(self) -> Vec<Finding> {
         let finding = |((file, hole), lines)| Finding { file, lines, hole };

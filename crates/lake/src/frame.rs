@@ -87,6 +87,11 @@ impl FrameKey {
     }
 }
 
+/// How long the frame of so many bytes of rows is.
+pub(crate) fn sealed_length(rows: usize) -> usize {
+    HEADER + rows + TAG
+}
+
 /// One sealed frame.
 pub(crate) struct Frame<'a> {
     nonce: NonceBytes,

@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 
+pub(crate) mod upkeep;
+
 const SCHEMA: &str = "
     CREATE TABLE catalogue (version INTEGER PRIMARY KEY, hash BLOB NOT NULL, text TEXT NOT NULL);
     CREATE TABLE batch (
@@ -89,7 +91,7 @@ pub(crate) struct Index(Mutex<Connection>);
 
 impl Index {
     pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        let connection = database::open(path, SCHEMA)?;
+        let connection = database::open(path, &[SCHEMA, upkeep::SCHEMA].concat())?;
         connection.pragma_update(None, "cache_size", -262_144)?;
         Ok(Self(Mutex::new(connection)))
     }
@@ -181,6 +183,8 @@ impl Index {
             for batch in batches {
                 connection.execute("DELETE FROM extent WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM pack WHERE batch = ?1", [batch])?;
+                connection.execute("DELETE FROM manifest WHERE batch = ?1", [batch])?;
+                connection.execute("DELETE FROM facts WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM batch WHERE id = ?1", [batch])?;
             }
             Ok(())

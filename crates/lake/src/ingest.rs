@@ -4,6 +4,7 @@
 //! nothing that is visible, and the next one removes what it left and makes the same objects again;
 //! the same source twice changes nothing; one ingest at a time.
 
+pub(crate) mod again;
 mod batch;
 mod plan;
 mod rows;
@@ -15,11 +16,13 @@ use crate::check::{CheckReport, check_data};
 use crate::database::DatabaseError;
 use crate::finding::Findings;
 use crate::index::State;
+use crate::index::upkeep::Facts;
 use crate::keys::KeyError;
-use crate::lake::Lake;
+use crate::lake::{Interrupted, Lake};
 use crate::layout::Layout;
 use crate::objects::ObjectError;
 use aegle_model::{Hash, Name};
+use jiff::Timestamp;
 use plan::Plan;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -36,7 +39,7 @@ pub struct IngestReport {
     pub rows_without_patient: u64,
     /// How many frames were written now.
     pub frames: u64,
-    /// How many bytes of objects were written now.
+    /// How many bytes of packs were written now.
     pub bytes: u64,
     /// Names the source's content; a keyed hash.
     pub batch: Hash,
@@ -58,6 +61,8 @@ pub enum Progress {
     Stored {
         /// Bytes of the object.
         bytes: u64,
+        /// Rows in it; one that belongs to several patients counts for each.
+        rows: u64,
     },
     /// The index knows where they lie.
     Indexed,
@@ -108,6 +113,9 @@ pub enum IngestError {
     /// The lock file cannot be used.
     #[error("could not lock the lake for the ingest")]
     Lock(#[source] io::Error),
+    /// It was told to stop; nothing of it is left.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// An object could not be stored.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -147,6 +155,8 @@ impl Lake {
         self.admit(&catalogue)?;
         let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), folder)?;
         if let Some(state) = self.index.state()?.filter(|state| state.source == plan.source) {
+            self.renew_manifests(folder, &plan)?;
+            self.index.mark_seen(Timestamp::now())?;
             return Ok(report(&state, &Written::default(), true));
         }
         let checked = check_data(&plan.layout.catalogue, folder, Findings::default());
@@ -165,7 +175,7 @@ impl Lake {
     }
 
     /// The lock that one ingest holds; a killed process loses it.
-    fn lock_ingest(&self) -> Result<File, IngestError> {
+    pub(crate) fn lock_ingest(&self) -> Result<File, IngestError> {
         let file = File::create(self.root.join("ingest.lock")).map_err(IngestError::Lock)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -198,7 +208,41 @@ impl Lake {
     /// Removes what an ingest that did not end left behind.
     fn clear(&self) -> Result<(), IngestError> {
         self.index.forget_incomplete()?;
-        Ok(self.objects.sweep(&self.index.objects()?)?)
+        self.objects.sweep(&self.index.objects()?)?;
+        Ok(self.manifests.sweep(&self.index.manifests()?)?)
+    }
+
+    /// Notes where the source of unchanged batches lies now: it may have moved.
+    fn renew_manifests(&self, folder: &Path, plan: &Plan) -> Result<(), IngestError> {
+        for (position, planned) in plan.batches.iter().enumerate() {
+            if let Some(batch) = self.index.batch(&planned.name)? {
+                self.keep_manifest((batch, &planned.name), &plan.manifest(folder, position))?;
+                self.mend_known(batch, plan, (folder, position))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Repairs a batch that is about to be used again; its source is at hand.
+    fn mend_known(
+        &self,
+        batch: i64,
+        plan: &Plan,
+        (folder, position): (&Path, usize),
+    ) -> Result<(), IngestError> {
+        if self.index.damaged(Some(batch))?.is_empty() {
+            return Ok(());
+        }
+        let (name, now) = (&plan.batches[position].name, plan.manifest(folder, position));
+        // The catalogue of this ingest is not in the index yet; that of the batch is.
+        let mut then = self.manifest(batch, name)?.unwrap_or_else(|| now.clone());
+        then.fetch = now.fetch;
+        self.keep_manifest((batch, name), &then)?;
+        self.mend_batch(batch)?;
+        match self.index.damaged(Some(batch))?.first() {
+            Some(lost) => Err(ObjectError::Missing(hex::encode(lost.object)).into()),
+            None => Ok(()),
+        }
     }
 
     fn write(
@@ -213,10 +257,23 @@ impl Lake {
         for (position, planned) in plan.batches.iter().enumerate() {
             let table = &plan.layout.catalogue.tables()[position];
             let batch = if let Some(batch) = self.index.batch(&planned.name)? {
+                self.mend_known(batch, plan, (folder, position))?;
                 batch
             } else {
                 progress(&Progress::Table(table.name.clone()));
-                batch::write(self, folder, plan, position, (&mut written, &mut *progress))?
+                let before = written.extents;
+                let report = (&mut written, &mut *progress);
+                let batch = batch::write(self, folder, plan, position, report)?;
+                let now = Timestamp::now();
+                let facts = Facts {
+                    catalogue: plan.layout.catalogue.version(),
+                    patients: written.extents - before,
+                    loaded: now,
+                    seen: now,
+                    stats: checked.tables[position].stats.clone(),
+                };
+                self.index.put_facts(batch, &facts)?;
+                batch
             };
             batches.push((table.name.as_str(), batch));
         }
@@ -225,6 +282,8 @@ impl Lake {
         let rows = (checked.rows() - without_patient, without_patient);
         let catalogue = &plan.layout.catalogue;
         let state = self.index.commit((catalogue, text), &plan.source, &batches, rows)?;
+        self.renew_manifests(folder, plan)?;
+        self.index.mark_seen(Timestamp::now())?;
         progress(&Progress::Committed);
         Ok(report(&state, &written, false))
     }
@@ -234,6 +293,7 @@ impl Lake {
 #[derive(Debug, Default)]
 struct Written {
     frames: u64,
+    extents: u64,
     bytes: u64,
 }
 

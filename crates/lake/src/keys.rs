@@ -149,6 +149,15 @@ impl Keys {
         Ok(keys)
     }
 
+    /// The data keys of these patients, none for who has none (any more).
+    pub(crate) fn known_data_keys(
+        &self,
+        patients: &[PatientKey],
+    ) -> Result<Vec<Option<Secret>>, KeyError> {
+        let database = hold(&self.database);
+        patients.iter().map(|patient| self.data_key(&database, "main", patient)).collect()
+    }
+
     /// The data key of a patient, read from the key store that `connection` calls `schema`.
     pub(crate) fn data_key(
         &self,

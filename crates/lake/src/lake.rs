@@ -4,6 +4,7 @@
 //! index.db            the structured zone: where a patient's rows lie, and which are current
 //! keys.db             wrapped keys and links; back it up apart from the rest
 //! raw/packs/          encrypted frames, written once
+//! raw/manifests/      what each batch was read from, and how to bring it again
 //! curated/ consumer/  short-lived, encrypted, empty between requests
 //! ```
 
@@ -13,12 +14,17 @@ use crate::index::{self, Index};
 use crate::keys::{Kek, KeyError, Keys};
 use crate::layout::Layout;
 use crate::lookup::{KEYS, Lookup};
-use crate::objects::Objects;
+use crate::note::NoteKey;
+use crate::objects::{ObjectName, Objects};
 use crate::zones::Zones;
 use aegle_model::{PatientId, RecordKey, RequestId};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+
+/// Under which packs are named.
+pub(crate) const PACK_DOMAIN: &str = "aegle lake pack v1";
 
 /// A lake that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +69,11 @@ impl From<rusqlite::Error> for LayoutError {
     }
 }
 
+/// Long work that was told to stop. It is taken up again when it is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted; run it again to go on")]
+pub struct Interrupted;
+
 /// One centre's data. Every call blocks: from a tokio runtime, use `spawn_blocking`.
 pub struct Lake {
     pub(crate) root: PathBuf,
@@ -70,8 +81,12 @@ pub struct Lake {
     pub(crate) index: Index,
     pub(crate) lookup: Lookup,
     pub(crate) objects: Objects,
+    pub(crate) manifests: Objects,
+    pub(crate) notes: NoteKey,
     pub(crate) zones: Zones,
     layout: RwLock<Option<Arc<Layout>>>,
+    stop: AtomicBool,
+    mend: AtomicBool,
     interrupted: Vec<RequestId>,
 }
 
@@ -94,14 +109,37 @@ impl Lake {
         let (zones, interrupted) = Zones::open(root).map_err(failed)?;
         Ok(Self {
             root: root.to_owned(),
-            keys,
             index,
             lookup: Lookup::new(index_path, keys_path),
+            notes: NoteKey::new(keys.naming()),
+            manifests: objects.beside("manifests"),
             objects,
+            keys,
             zones,
             layout: RwLock::new(None),
+            stop: AtomicBool::new(false),
+            mend: AtomicBool::new(false),
             interrupted,
         })
+    }
+
+    /// Ends ingests and scrubs at their next step, also those that begin later.
+    pub fn interrupt(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether long work may go on.
+    pub(crate) fn go_on(&self) -> Result<(), Interrupted> {
+        if self.stop.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// Whether a read has found damage since this was last asked.
+    pub fn wants_mending(&self) -> bool {
+        self.mend.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn call_mender(&self) {
+        self.mend.store(true, Ordering::Relaxed);
     }
 
     /// The requests that a crash interrupted, found when the lake was opened.
@@ -131,6 +169,11 @@ impl Lake {
     /// The record key of a patient, if this centre holds it.
     pub fn record_key(&self, patient: PatientId) -> Result<Option<RecordKey>, KeyError> {
         self.lookup.read(|connection| self.keys.record_key(connection, KEYS, patient))
+    }
+
+    /// The name of a pack with these bytes.
+    pub(crate) fn pack_name(&self, pack: &[u8]) -> ObjectName {
+        self.keys.naming().mac(PACK_DOMAIN, &[pack])
     }
 
     pub(crate) fn current_layout(&self) -> Result<Arc<Layout>, LayoutError> {

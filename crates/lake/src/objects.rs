@@ -20,13 +20,13 @@ pub(crate) type ObjectName = [u8; 32];
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// The object is not in the store.
-    #[error("object {0} of the lake is missing; restore it or ingest its source again")]
+    #[error("object {0} of the lake is missing; `aegle lake scrub` repairs it")]
     Missing(String),
     /// The object is shorter than it was written.
-    #[error("object {0} of the lake is cut short; restore it or ingest its source again")]
+    #[error("object {0} of the lake is cut short; `aegle lake scrub` repairs it")]
     Cut(String),
     /// The object is not what was written.
-    #[error("object {0} of the lake was altered; restore it or ingest its source again")]
+    #[error("object {0} of the lake was altered; `aegle lake scrub` repairs it")]
     Altered(String),
     /// The disk holds no more.
     #[error(
@@ -44,8 +44,11 @@ pub enum ObjectError {
     },
 }
 
-/// The folder of the objects in the store.
-const FOLDER: &str = "packs";
+/// The folder of the packs in the store.
+const PACKS: &str = "packs";
+
+/// How many bytes of an object are read at once when all of it is.
+const PIECE: u64 = 1 << 20;
 
 /// How many objects stay open between reads.
 const OPEN_MAX: usize = 128;
@@ -56,6 +59,8 @@ const OPEN_MAX: usize = 128;
 /// thread or, inside a tokio runtime, on its blocking pool.
 pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// The folder of these objects in the store.
+    folder: &'static str,
     /// Where the objects lie when the store is a folder: it does not sync by itself.
     local: Option<PathBuf>,
     open: Mutex<BTreeMap<ObjectName, Opened>>,
@@ -75,15 +80,23 @@ impl Objects {
     }
 
     pub(crate) fn new(store: Arc<dyn ObjectStore>, local: Option<PathBuf>) -> Self {
-        Self { store, local, open: Mutex::new(BTreeMap::new()) }
+        Self { store, folder: PACKS, local, open: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Objects in another folder of the same store.
+    pub(crate) fn beside(&self, folder: &'static str) -> Self {
+        let (store, local) = (Arc::clone(&self.store), self.local.clone());
+        Self { store, folder, local, open: Mutex::new(BTreeMap::new()) }
     }
 
     /// Stores an object. It is on disk when this returns.
     pub(crate) fn put(&self, name: &ObjectName, content: Vec<u8>) -> Result<(), ObjectError> {
         let payload = Bytes::from(content).into();
-        block_on(self.store.put(&location(name), payload)).map_err(|error| failed(name, error))?;
+        let location = self.location(name);
+        block_on(self.store.put(&location, payload)).map_err(|error| failed(name, error))?;
+        self.forget(name);
         let Some(folder) = &self.local else { return Ok(()) };
-        let path = folder.join(location(name).as_ref());
+        let path = folder.join(location.as_ref());
         // The file, and the folders that may have been made for it.
         path.ancestors()
             .take(3)
@@ -109,10 +122,44 @@ impl Objects {
             }
             Opened::Remote => {
                 let range = start..start + length as u64;
-                let bytes = block_on(self.store.get_range(&location(name), range));
+                let bytes = block_on(self.store.get_range(&self.location(name), range));
                 Ok(bytes.map_err(|error| failed(name, error))?.to_vec())
             }
         }
+    }
+
+    /// Reads the whole of an object that was written with `size` bytes, from where it lies now.
+    pub(crate) fn each(
+        &self,
+        name: &ObjectName,
+        size: u64,
+        mut piece: impl FnMut(&[u8]),
+    ) -> Result<(), ObjectError> {
+        // A file that stays open is still there for this process when its name is gone.
+        self.forget(name);
+        let mut start = 0;
+        while start < size {
+            let length = usize::try_from(PIECE.min(size - start)).expect("a piece is small");
+            piece(&self.read(name, (start, length), size)?);
+            start += length as u64;
+        }
+        self.forget(name);
+        Ok(())
+    }
+
+    /// The whole of an object that is never large.
+    pub(crate) fn small(&self, name: &ObjectName) -> Result<Vec<u8>, ObjectError> {
+        let found =
+            block_on(self.store.get(&self.location(name))).map_err(|error| failed(name, error))?;
+        if found.meta.size > PIECE {
+            return Err(ObjectError::Altered(hex::encode(name)));
+        }
+        Ok(block_on(found.bytes()).map_err(|error| failed(name, error))?.to_vec())
+    }
+
+    /// Opens the object again the next time: what was found of it is no longer so.
+    pub(crate) fn forget(&self, name: &ObjectName) {
+        hold(&self.open).remove(name);
     }
 
     fn opened(&self, name: &ObjectName, size: u64) -> Result<Opened, ObjectError> {
@@ -120,7 +167,7 @@ impl Objects {
             return Ok(opened.clone());
         }
         let found =
-            block_on(self.store.get(&location(name))).map_err(|error| failed(name, error))?;
+            block_on(self.store.get(&self.location(name))).map_err(|error| failed(name, error))?;
         if found.meta.size != size {
             let what = if found.meta.size < size { ObjectError::Cut } else { ObjectError::Altered };
             return Err(what(hex::encode(name)));
@@ -139,23 +186,35 @@ impl Objects {
 
     /// Deletes every object that is not in `known`, and what a killed writer left behind.
     pub(crate) fn sweep(&self, known: &BTreeSet<ObjectName>) -> Result<(), ObjectError> {
-        let known: BTreeSet<Location> = known.iter().map(location).collect();
-        let whole = |error| failed_at(FOLDER.to_owned(), error);
-        let folder = Location::from(FOLDER);
-        let listed = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
-        let found: Vec<Location> = block_on(listed.try_collect()).map_err(whole)?;
-        for stray in found.iter().filter(|location| !known.contains(location)) {
-            block_on(self.store.delete(stray)).map_err(whole)?;
+        let whole = |error| failed_at(self.folder.to_owned(), error);
+        for stray in self.strays(known)? {
+            block_on(self.store.delete(&stray)).map_err(whole)?;
         }
         let Some(local) = &self.local else { return Ok(()) };
-        remove_unfinished(&local.join(FOLDER))
-            .map_err(|source| ObjectError::Store { name: FOLDER.to_owned(), source: source.into() })
+        remove_unfinished(&local.join(self.folder)).map_err(|source| ObjectError::Store {
+            name: self.folder.to_owned(),
+            source: source.into(),
+        })
     }
-}
 
-fn location(name: &ObjectName) -> Location {
-    let name = hex::encode(name);
-    Location::from_iter([FOLDER, &name[..2], &name])
+    /// Every object that is not in `known`.
+    pub(crate) fn strays(
+        &self,
+        known: &BTreeSet<ObjectName>,
+    ) -> Result<Vec<Location>, ObjectError> {
+        let known: BTreeSet<Location> = known.iter().map(|name| self.location(name)).collect();
+        let folder = Location::from(self.folder);
+        let listed = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
+        let mut found: Vec<Location> = block_on(listed.try_collect())
+            .map_err(|error| failed_at(self.folder.to_owned(), error))?;
+        found.retain(|location| !known.contains(location));
+        Ok(found)
+    }
+
+    fn location(&self, name: &ObjectName) -> Location {
+        let name = hex::encode(name);
+        Location::from_iter([self.folder, &name[..2], &name])
+    }
 }
 
 fn failed(name: &ObjectName, error: object_store::Error) -> ObjectError {
@@ -227,7 +286,8 @@ mod tests {
     }
 
     fn path(folder: &tempfile::TempDir, name: &ObjectName) -> PathBuf {
-        folder.path().join(location(name).as_ref())
+        let name = hex::encode(name);
+        folder.path().join(PACKS).join(&name[..2]).join(name)
     }
 
     #[test]

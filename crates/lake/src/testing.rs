@@ -1,6 +1,7 @@
 //! A small source and a lake to put it in, for the tests of this room.
 
 pub(crate) mod faulty;
+pub(crate) mod rotten;
 
 use crate::sealed::{Answer, OpeningKey};
 use crate::{Delivery, Kek, Lake, Part, ReadError};

@@ -5,6 +5,7 @@ use crate::catalogue::{Catalogue, FILE, Patient, Table};
 use crate::crypt::MacKey;
 use crate::frame::BatchName;
 use crate::layout::Layout;
+use crate::manifest::{Fetch, Manifest};
 use crate::source::fingerprint;
 use aegle_model::Hash;
 use std::path::Path;
@@ -22,6 +23,7 @@ pub(super) struct Plan {
 #[derive(PartialEq)]
 pub(super) struct Planned {
     pub(super) name: BatchName,
+    pub(super) content: [u8; 32],
     pub(super) file_bytes: u64,
 }
 
@@ -33,6 +35,21 @@ impl Plan {
         let parts = [&[catalogue.as_bytes().as_slice()], names.as_slice()].concat();
         let source = naming.mac("aegle lake source v1", &parts);
         Ok(Self { layout, batches, source })
+    }
+
+    /// The manifest of the batch at `position`.
+    pub(super) fn manifest(&self, folder: &Path, position: usize) -> Manifest {
+        let (catalogue, batch) = (&self.layout.catalogue, &self.batches[position]);
+        let table = &catalogue.tables()[position];
+        // A relative path means something else tomorrow.
+        let place = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let fetch = Fetch {
+            source: "csv".to_owned(),
+            place: place.to_string_lossy().into_owned(),
+            query: table.file.clone(),
+            watermark: None,
+        };
+        Manifest::new(catalogue, table, fetch, (&batch.content, batch.file_bytes))
     }
 
     /// Checks that no file changed since the plan was made.
@@ -71,7 +88,8 @@ fn plan(
         let meaning = meaning(catalogue, table);
         let through = borsh::to_vec(&through).expect("writing to memory cannot fail");
         let parts = [meaning.as_bytes().as_slice(), content, &through];
-        Planned { name: naming.mac("aegle lake batch v1", &parts), file_bytes: *file_bytes }
+        let name = naming.mac("aegle lake batch v1", &parts);
+        Planned { name, content: *content, file_bytes: *file_bytes }
     };
     Ok(catalogue.tables().iter().zip(&files).map(name).collect())
 }

@@ -20,8 +20,9 @@ fn an_ingest_tells_what_it_did_and_the_same_source_changes_nothing() {
     // `use` has 3 cells and 2 patients, `scan` 1 and 2, `doctor` 1 and 2.
     assert_eq!((first.patients, first.rows, first.frames), (3, 8, 10));
     assert_eq!((first.rows_without_patient, first.unchanged), (1, false));
+    let packs = files(&world.root().join("raw/packs"));
+    assert_eq!(packs.values().map(Vec::len).sum::<usize>() as u64, first.bytes);
     let stored = files(&world.root().join("raw"));
-    assert_eq!(stored.values().map(Vec::len).sum::<usize>() as u64, first.bytes);
     let again = report(&world, &lake);
     let unchanged = IngestReport { frames: 0, bytes: 0, unchanged: true, ..first };
     assert_eq!(again, unchanged);

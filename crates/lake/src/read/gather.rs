@@ -4,11 +4,12 @@
 //! the permitted columns in the table's order.
 
 use super::{ReadError, Structured};
+use crate::damage::What;
 use crate::frame::{FrameKey, Place, split};
 use crate::lake::Lake;
 use crate::layout::{Cut, Layout};
 use crate::lookup::Found;
-use crate::objects::ObjectError;
+use crate::objects::{ObjectError, ObjectName};
 use crate::part::{Part, PartTable};
 use crate::value::{self, Value};
 use aegle_model::CellId;
@@ -63,17 +64,36 @@ impl Lake {
             }
             let place =
                 Place { patient: &structured.patient, batch: &found.batch, rows: found.rows };
-            let mut extent = self.extent(found)?;
             let position = u16::try_from(position).map_err(|_| ReadError::TooLarge)?;
             rows.extend_from_slice(&position.to_le_bytes());
             rows.extend_from_slice(&found.rows.to_le_bytes());
-            join(&key, &place, (cuts, columns), &mut extent, &mut rows)
-                .ok_or_else(|| ReadError::Object(ObjectError::Altered(hex::encode(found.pack))))?;
+            let before = rows.len();
+            let mut open = || {
+                rows.truncate(before);
+                let mut extent = self.extent(found)?;
+                join(&key, &place, (cuts, columns), &mut extent, &mut rows)
+                    .ok_or_else(|| ObjectError::Altered(hex::encode(found.pack)))
+            };
+            if open().is_err() {
+                // What stayed open of the object may be older than its repair.
+                self.objects.forget(&found.pack);
+                open().inspect_err(|error| self.damaged(&found.pack, error))?;
+            }
         }
         Ok(rows)
     }
 
-    fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    /// Asks for the repair of a pack.
+    fn damaged(&self, pack: &ObjectName, error: &ObjectError) {
+        self.objects.forget(pack);
+        let Some(what) = What::of(error) else { return };
+        tracing::warn!(object = hex::encode(pack), "A read found an object of the lake {what}");
+        if let Err(error) = self.note_damage(pack, what) {
+            tracing::warn!(%error, "Could not note what is damaged; the next scrub finds it");
+        }
+    }
+
+    fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ObjectError> {
         let cut = || ObjectError::Cut(hex::encode(found.pack));
         let length = usize::try_from(found.length).map_err(|_| cut())?;
         let range = (found.start, length);

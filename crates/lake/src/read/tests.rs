@@ -214,9 +214,7 @@ fn an_object_that_is_missing_cut_or_altered_is_named_and_nothing_is_shown() {
             altered[byte] ^= 0x10;
             fs::write(&path, &altered).unwrap();
             let expected = if mine.contains(&byte) {
-                Err(format!(
-                    "object {name} of the lake was altered; restore it or ingest its source again"
-                ))
+                Err(format!("object {name} of the lake was altered; `aegle lake scrub` repairs it"))
             } else {
                 Ok(3) // The frames of other patients, and the head of the pack.
             };

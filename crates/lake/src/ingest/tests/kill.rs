@@ -20,14 +20,17 @@ fn changed() -> World {
     world
 }
 
-/// What the lake is in the end: what it shows, what it holds, and every object byte by byte.
-type End = (Vec<String>, IngestReport, BTreeMap<PathBuf, Vec<u8>>);
+/// What the lake is in the end: what it shows, what it holds, every pack byte by byte, and how many
+/// manifests there are (they name the source's folder, which is another in every copy).
+type End = (Vec<String>, IngestReport, BTreeMap<PathBuf, Vec<u8>>, usize);
 
 fn end(world: &World) -> End {
     let lake = world.open();
     let report = report(world, &lake);
     assert!(report.unchanged);
-    (everything(&lake), report, files(&world.root().join("raw")))
+    let raw = world.root().join("raw");
+    let manifests = files(&raw.join("manifests")).len();
+    (everything(&lake), report, files(&raw.join("packs")), manifests)
 }
 
 /// The uninterrupted ingest: its end, what was shown before, and how many steps it has.
@@ -92,7 +95,7 @@ fn a_full_disk_at_any_write_is_a_clear_error_and_leaves_nothing() {
     let world = changed();
     let (before, expected, _) = reference(&world);
     let raw_before = files(&world.root().join("raw"));
-    for good in 0..3 {
+    for good in 0..6 {
         for fails in [Fails::Before, Fails::After] {
             let copy = world.copy();
             let raw = copy.root().join("raw");
