@@ -81,7 +81,8 @@ pub struct ColumnReport {
     /// The column.
     pub name: String,
     /// Its type.
-    pub r#type: String,
+    #[serde(rename = "type")]
+    pub kind: String,
     /// The tags that it carries, but for `all`; none for a key.
     pub tags: Vec<String>,
     /// Rows in which it is empty.
@@ -184,7 +185,7 @@ fn table_report(table: &Table, row: Option<&FactRow>, source: Option<String>) ->
         let tags = column.tags.keys().filter(|tag| tag.as_str() != aegle_model::ALL);
         ColumnReport {
             name: column.name.to_string(),
-            r#type: column.kind.name().to_owned(),
+            kind: column.kind.name().to_owned(),
             tags: tags.map(ToString::to_string).collect(),
             nulls: found.nulls,
             wrong: found.wrong,

@@ -1,11 +1,20 @@
 //! `aegle lake`: look after a centre's data.
 
+mod diff;
+mod progress;
+mod report;
+mod scrub;
+pub(crate) mod upkeep;
+
 use crate::secrets::Secrets;
 use crate::serve::open_lake;
 use crate::settings::Settings;
+use aegle_lake::{IngestError, IngestReport, Lake, Progress};
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use progress::{Bar, Unit, interruptible};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 /// Look after a centre's data
 #[derive(Parser)]
@@ -23,12 +32,30 @@ enum Command {
     },
     /// Bring a source folder into the node's lake
     Ingest {
-        /// The node's configuration
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        node: Node,
         /// The folder
         folder: PathBuf,
     },
+    Diff(diff::Args),
+    Report(report::Args),
+    Scrub(scrub::Args),
+}
+
+/// Whose lake it is.
+#[derive(Parser)]
+struct Node {
+    /// The node's configuration; the node may run or not
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Node {
+    fn lake(&self) -> Result<Lake> {
+        let settings = Settings::load(&self.config)?;
+        let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
+        open_lake(&settings, &secrets)
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -38,20 +65,39 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             println!("{report}");
             if report.is_sound() { Ok(()) } else { bail!("the source has holes") }
         }
-        Command::Ingest { config, folder } => {
-            let settings = Settings::load(config)?;
-            let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
-            let lake = open_lake(&settings, &secrets)?;
-            let report = lake.ingest(folder)?;
-            println!(
-                "{} patients, {} rows, {} frames, {} bytes{}",
-                report.patients,
-                report.rows,
-                report.frames,
-                report.bytes,
-                if report.unchanged { " (unchanged)" } else { "" }
-            );
+        Command::Ingest { node, folder } => {
+            let lake = node.lake()?;
+            let report = interruptible(&lake, || ingest(&lake, folder))??;
+            println!("{}", summary(&report));
             Ok(())
         }
+        Command::Diff(args) => diff::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Scrub(args) => scrub::run(args),
     }
+}
+
+/// Ingests with a display of how far it is.
+fn ingest(lake: &Lake, folder: &Path) -> Result<IngestReport, IngestError> {
+    let mut bar = None;
+    lake.ingest_with(folder, &mut |step| match step {
+        Progress::Checked { rows } => bar = Some(Bar::new("ingest", Unit::Rows, *rows)),
+        Progress::Stored { rows, .. } => bar.iter_mut().for_each(|bar| bar.advance(*rows)),
+        Progress::Table(_) | Progress::Indexed | Progress::Committed => {}
+    })
+}
+
+fn summary(report: &IngestReport) -> String {
+    format!(
+        "{} patients, {} rows, {} frames, {} bytes{}",
+        report.patients,
+        report.rows,
+        report.frames,
+        report.bytes,
+        if report.unchanged { " (unchanged)" } else { "" }
+    )
+}
+
+fn json(value: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string_pretty(value)?)
 }

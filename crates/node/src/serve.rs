@@ -1,5 +1,6 @@
 //! `aegle node`: opens everything, serves until told to stop.
 
+use crate::lake::upkeep::Caretaker;
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
 use aegle_centre::{Centre, Journal, Parts, PeerAddress, Peers, Store, chain, now};
@@ -101,7 +102,9 @@ async fn serve(settings: &Settings, secrets: &Secrets) -> Result<Served> {
         members = joined(&ledger, &key) => members,
         end = until_told(&consensus) => return end_of(consensus, end).await,
     };
-    let centre = open(settings, secrets, (genesis, &members), &consensus)?;
+    let lake = Arc::new(open_lake(settings, secrets)?);
+    let _caretaker = Caretaker::start(Arc::clone(&lake), settings.lake)?;
+    let centre = open(settings, secrets, (genesis, &members), (lake, &consensus))?;
     centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
     let (stop, stopped) = watch::channel(false);
@@ -214,7 +217,7 @@ fn open(
     settings: &Settings,
     secrets: &Secrets,
     (genesis, members): (Genesis, &Members),
-    consensus: &Consensus,
+    (lake, consensus): (Arc<Lake>, &Consensus),
 ) -> Result<Centre> {
     let mut addresses = Vec::new();
     for peer in &settings.peer.peers {
@@ -230,7 +233,7 @@ fn open(
         key,
         seal: secrets.seal()?,
         ledger: consensus.ledger(),
-        lake: Arc::new(open_lake(settings, secrets)?),
+        lake,
         identity: Arc::new(open_identity(settings, secrets, &me)?),
         peers,
         store: Store::open(&settings.data.join("centre.db"))?,
