@@ -4,7 +4,6 @@ use crate::objects::ObjectError;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt;
-use std::str::FromStr;
 
 /// One damaged object. Names are keyed hashes and tell nothing about anybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,35 +40,37 @@ impl fmt::Display for Damage {
 /// A word that is none of those that a name of the lake has.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no word of the lake's index")]
-pub struct UnknownWord(String);
+pub struct UnknownWord(pub(crate) String);
 
 /// Writes an enum whose variants are words in the index, in JSON and in messages.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)*
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(match self { $(Self::$variant => $word,)* })
             }
         }
 
-        impl FromStr for $name {
-            type Err = UnknownWord;
+        impl std::str::FromStr for $name {
+            type Err = $crate::damage::UnknownWord;
 
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
                 match word {
                     $($word => Ok(Self::$variant),)*
-                    other => Err(UnknownWord(other.to_owned())),
+                    other => Err($crate::damage::UnknownWord(other.to_owned())),
                 }
             }
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// The kinds of objects.

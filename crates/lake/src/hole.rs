@@ -193,6 +193,22 @@ pub enum Hole {
 }
 
 impl Hole {
+    /// Whether only single rows have this hole.
+    pub(crate) fn is_of_a_row(&self) -> bool {
+        matches!(
+            self,
+            Self::NoPatient
+                | Self::FieldCount { .. }
+                | Self::NotUtf8 { .. }
+                | Self::NotOfType { .. }
+        )
+    }
+
+    /// Whether what has this hole can be left out, so that the rest is still what it should be.
+    pub(crate) fn can_be_left_out(&self) -> bool {
+        self.is_of_a_row() || matches!(self, Self::NotInCatalogue { .. })
+    }
+
     /// Whether data with this hole can be loaded all the same, leaving the row out.
     pub fn is_harmless(&self) -> bool {
         matches!(self, Self::NoPatient)

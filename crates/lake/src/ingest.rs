@@ -6,6 +6,7 @@
 
 pub(crate) mod again;
 mod batch;
+mod judge;
 mod plan;
 mod rows;
 #[cfg(test)]
@@ -23,7 +24,9 @@ use crate::layout::Layout;
 use crate::objects::ObjectError;
 use aegle_model::{Hash, Name};
 use jiff::Timestamp;
+use judge::Verdict;
 use plan::Plan;
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -70,7 +73,30 @@ pub enum Progress {
     Committed,
 }
 
-/// An ingest that did not happen. What was current before still is.
+/// An ingest that brought in only some tables of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartlyDone {
+    /// The tables that keep what they had.
+    pub kept: Vec<Name>,
+    /// What was found in the source.
+    pub checked: CheckReport,
+    /// What was done.
+    pub report: IngestReport,
+}
+
+impl fmt::Display for PartlyDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept: Vec<_> = self.kept.iter().map(|table| format!("`{table}`")).collect();
+        let kept = kept.join(", ");
+        write!(
+            f,
+            "these tables keep what they had, the others are current: {kept}\n{}",
+            self.checked
+        )
+    }
+}
+
+/// An ingest that did not happen, or not wholly. What was current before still is.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// Another ingest is under way.
@@ -79,6 +105,9 @@ pub enum IngestError {
     /// The source has holes.
     #[error("the source cannot be ingested; mend these holes and run it again\n{0}")]
     Source(CheckReport),
+    /// Some tables broke their contract. They keep what they had; the others are current.
+    #[error("{0}\nmend the source and run it again, or see `aegle lake quarantine list`")]
+    Quarantined(Box<PartlyDone>),
     /// A file of the source cannot be read.
     #[error("could not read `{file}` of the source")]
     Unreadable {
@@ -160,18 +189,22 @@ impl Lake {
             return Ok(report(&state, &Written::default(), true));
         }
         let checked = check_data(&plan.layout.catalogue, folder, Findings::default());
-        if !checked.is_loadable() {
-            return Err(IngestError::Source(checked));
-        }
+        let verdict = self.judge(folder, &plan, &checked)?;
         progress(&Progress::Checked { rows: checked.rows() });
         self.clear()?;
-        let done = self.write(folder, &plan, (&text, &checked), progress);
+        let done = self.write(folder, &plan, (&text, &checked, &verdict), progress);
         if done.is_err()
             && let Err(error) = self.clear()
         {
             tracing::warn!(%error, "Could not remove what a failed ingest left; the next one will");
         }
-        done
+        let report = done?;
+        if !verdict.news {
+            return Ok(report);
+        }
+        let tables = plan.layout.catalogue.tables();
+        let kept = verdict.kept.keys().map(|position| tables[*position].name.clone()).collect();
+        Err(IngestError::Quarantined(Box::new(PartlyDone { kept, checked, report })))
     }
 
     /// The lock that one ingest holds; a killed process loses it.
@@ -249,13 +282,17 @@ impl Lake {
         &self,
         folder: &Path,
         plan: &Plan,
-        (text, checked): (&str, &CheckReport),
+        (text, checked, verdict): (&str, &CheckReport, &Verdict),
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<IngestReport, IngestError> {
         let mut written = Written::default();
         let mut batches = Vec::new();
         for (position, planned) in plan.batches.iter().enumerate() {
             let table = &plan.layout.catalogue.tables()[position];
+            if let Some(kept) = verdict.kept.get(&position) {
+                batches.push((table.name.as_str(), kept.batch));
+                continue;
+            }
             let batch = if let Some(batch) = self.index.batch(&planned.name)? {
                 self.mend_known(batch, plan, (folder, position))?;
                 batch
@@ -277,11 +314,23 @@ impl Lake {
             };
             batches.push((table.name.as_str(), batch));
         }
-        plan.verify(self.keys.naming(), folder)?;
-        let without_patient = checked.rows_without_patient();
-        let rows = (checked.rows() - without_patient, without_patient);
+        let stays_out = |position| verdict.kept.contains_key(&position);
+        plan.verify(self.keys.naming(), folder, stays_out)?;
+        let counted = checked.tables.iter().enumerate();
+        let counted = counted.map(|(position, table)| {
+            verdict.kept.get(&position).map_or(&table.stats, |kept| &kept.stats)
+        });
+        let rows = counted
+            .fold((0, 0), |(rows, orphans), stats| (rows + stats.loaded, orphans + stats.orphans));
         let catalogue = &plan.layout.catalogue;
-        let state = self.index.commit((catalogue, text), &plan.source, &batches, rows)?;
+        let other = |position| verdict.kept.get(&position).map(|kept| &kept.name);
+        let source = plan.source_with(self.keys.naming(), other);
+        let state = self.index.commit((catalogue, text), &source, &batches, rows)?;
+        for (position, table) in catalogue.tables().iter().enumerate() {
+            if !stays_out(position) {
+                self.index.replace_held(table.name.as_str())?;
+            }
+        }
         self.renew_manifests(folder, plan)?;
         self.index.mark_seen(Timestamp::now())?;
         progress(&Progress::Committed);

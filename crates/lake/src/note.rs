@@ -14,12 +14,15 @@ const NONCE: usize = 12;
 pub(crate) enum Place<'a> {
     /// The manifest of a batch.
     Manifest(&'a [u8; 32]),
+    /// Why a batch is in quarantine.
+    Quarantine(&'a [u8; 32]),
 }
 
 impl Place<'_> {
     fn bytes(self) -> [u8; 33] {
         let (kind, about) = match self {
             Self::Manifest(batch) => (0, batch),
+            Self::Quarantine(batch) => (1, batch),
         };
         let mut bytes = [kind; 33];
         bytes[1..].copy_from_slice(about);
@@ -71,7 +74,9 @@ mod tests {
         let sealed = key.seal(here, b"a path".to_vec());
         assert_eq!(key.open(here, &sealed).unwrap(), b"a path");
         assert_eq!(sealed, key.seal(here, b"a path".to_vec()));
-        assert_eq!(key.open(Place::Manifest(&[3; 32]), &sealed), Err(Altered));
+        for elsewhere in [Place::Manifest(&[3; 32]), Place::Quarantine(&[2; 32])] {
+            assert_eq!(key.open(elsewhere, &sealed), Err(Altered));
+        }
         let other = NoteKey::new(&MacKey::new(&[2; 32]));
         assert_eq!(other.open(here, &sealed), Err(Altered));
         for byte in 0..sealed.len() {

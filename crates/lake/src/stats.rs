@@ -19,6 +19,8 @@ pub struct TableStats {
     pub orphans: u64,
     /// Rows that cannot be read by the catalogue: a field of another type, or a field too many.
     pub wrong_rows: u64,
+    /// Rows that can be read and belong to somebody: those that come in.
+    pub loaded: u64,
     /// Rows that another row is equal to in every field.
     pub duplicates: u64,
     /// Whether these were estimated, because there are very many rows.
@@ -58,6 +60,7 @@ impl<'a> Counter<'a> {
         self.stats.rows += 1;
         self.stats.wrong_rows += u64::from(!right);
         self.stats.orphans += u64::from(!owned);
+        self.stats.loaded += u64::from(right && owned);
         for (index, column) in self.stats.columns.iter_mut().enumerate() {
             column.nulls += u64::from(row.is_null(index));
         }

@@ -3,7 +3,7 @@
 //! What cannot be understood is left out or replaced by the weakest reading, so that the rest can
 //! still be checked.
 
-use super::{Catalogue, Column, FILE, Labels, Patient, Table, raw};
+use super::{Catalogue, Column, Contract, FILE, Labels, Patient, Table, raw};
 use crate::finding::Findings;
 use crate::hole::Hole;
 use crate::kind::Kind;
@@ -89,7 +89,9 @@ impl<'a> Builder<'a> {
         }
         let line = line(self.text, raw.patient.span().start);
         let patient = self.patient(&name, line, raw.patient.into_inner());
-        (Table { name, file, patient, labels, columns }, line)
+        let raw::Contract { wrong_rows, orphans_percent } = raw.contract;
+        let contract = Contract { wrong_rows, orphans_percent };
+        (Table { name, file, patient, labels, contract, columns }, line)
     }
 
     fn patient(&mut self, table: &Name, line: u64, raw: raw::Patient) -> Patient {

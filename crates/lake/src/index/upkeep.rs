@@ -6,6 +6,7 @@ use crate::damage::{Damage, Fate, ObjectKind, What};
 use crate::database::{DatabaseError, hold};
 use crate::frame::BatchName;
 use crate::objects::ObjectName;
+use crate::quarantine::Standing;
 use crate::stats::TableStats;
 use jiff::Timestamp;
 use rusqlite::types::Type;
@@ -24,6 +25,11 @@ pub(super) const SCHEMA: &str = "
     CREATE TABLE damage (
         object BLOB PRIMARY KEY, batch INTEGER NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL,
         fate TEXT NOT NULL, reason TEXT, found TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE quarantine (
+        name BLOB PRIMARY KEY, of_table TEXT NOT NULL, noted TEXT NOT NULL, standing TEXT NOT NULL,
+        rows INTEGER NOT NULL, wrong_rows INTEGER NOT NULL, orphans INTEGER NOT NULL,
+        sealed BLOB NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE scrub (
         id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL, ended TEXT
@@ -49,6 +55,44 @@ pub(crate) struct PackRow {
     pub(crate) batch: i64,
     pub(crate) name: ObjectName,
     pub(crate) bytes: u64,
+}
+
+/// A batch that broke its contract.
+pub(crate) struct QuarantineRow {
+    pub(crate) name: BatchName,
+    pub(crate) table: String,
+    pub(crate) noted: Timestamp,
+    pub(crate) standing: Standing,
+    /// Rows, wrong rows, orphans.
+    pub(crate) counts: [u64; 3],
+    pub(crate) sealed: Vec<u8>,
+}
+
+/// The batch that is current of a table.
+pub(crate) struct Live {
+    pub(crate) id: i64,
+    pub(crate) name: BatchName,
+    pub(crate) catalogue: u32,
+    pub(crate) stats: TableStats,
+}
+
+/// Every batch that was ever in quarantine, the newest first.
+pub(crate) fn quarantine(connection: &Connection) -> rusqlite::Result<Vec<QuarantineRow>> {
+    let mut select = connection.prepare(
+        "SELECT name, of_table, noted, standing, rows, wrong_rows, orphans, sealed
+         FROM quarantine ORDER BY noted DESC, name",
+    )?;
+    let rows = select.query_map([], |row| {
+        Ok(QuarantineRow {
+            name: row.get(0)?,
+            table: row.get(1)?,
+            noted: word(row, 2)?,
+            standing: word(row, 3)?,
+            counts: [row.get(4)?, row.get(5)?, row.get(6)?],
+            sealed: row.get(7)?,
+        })
+    })?;
+    rows.collect()
 }
 
 /// An object that is, or was, not as it was written.
@@ -156,15 +200,12 @@ pub(crate) fn facts(connection: &Connection) -> rusqlite::Result<Vec<FactRow>> {
          FROM batch JOIN facts ON facts.batch = batch.id WHERE complete ORDER BY batch.id",
     )?;
     let rows = select.query_map([], |row| {
-        let stats: String = row.get(10)?;
-        let wrong =
-            |error| rusqlite::Error::FromSqlConversionFailure(10, Type::Text, Box::new(error));
         let facts = Facts {
             catalogue: row.get(6)?,
             patients: row.get(7)?,
             loaded: word(row, 8)?,
             seen: word(row, 9)?,
-            stats: serde_json::from_str(&stats).map_err(wrong)?,
+            stats: counts(row, 10)?,
         };
         Ok(FactRow {
             id: row.get(0)?,
@@ -192,6 +233,13 @@ pub(crate) fn last_scrub(connection: &Connection) -> rusqlite::Result<Option<Tim
         _ => word(row, 0).map(Some),
     };
     Ok(connection.query_row("SELECT ended FROM scrub", [], time).optional()?.flatten())
+}
+
+fn counts(row: &Row<'_>, column: usize) -> rusqlite::Result<TableStats> {
+    let text: String = row.get(column)?;
+    let wrong =
+        |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
+    serde_json::from_str(&text).map_err(wrong)
 }
 
 /// What a column says in one of our own words.
@@ -319,6 +367,49 @@ impl Index {
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let Facts { catalogue, patients, .. } = facts;
         hold(&self.0).execute(sql, params![batch, catalogue, patients, loaded, seen, stats])?;
+        Ok(())
+    }
+
+    /// The batch that is current of a table.
+    pub(crate) fn live(&self, table: &str) -> Result<Option<Live>, DatabaseError> {
+        let connection = hold(&self.0);
+        let sql = "SELECT batch.id, batch.name, catalogue, stats FROM live
+                   JOIN batch ON batch.id = live.batch JOIN facts ON facts.batch = live.batch
+                   WHERE live.of_table = ?1";
+        let live = |row: &Row<'_>| {
+            let (id, name, catalogue) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Live { id, name, catalogue, stats: counts(row, 3)? })
+        };
+        Ok(connection.prepare_cached(sql)?.query_row([table], live).optional()?)
+    }
+
+    /// Notes a batch in quarantine, unless it is known there. Yields how it stands.
+    pub(crate) fn hold_back(&self, row: &QuarantineRow) -> Result<Standing, DatabaseError> {
+        let connection = hold(&self.0);
+        let sql = "INSERT OR IGNORE INTO quarantine
+                       (name, of_table, noted, standing, rows, wrong_rows, orphans, sealed)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let ([rows, wrong, orphans], standing) = (row.counts, row.standing.to_string());
+        let noted = row.noted.to_string();
+        let QuarantineRow { name, table, sealed, .. } = row;
+        connection
+            .execute(sql, params![name, table, noted, standing, rows, wrong, orphans, sealed])?;
+        let select = "SELECT standing FROM quarantine WHERE name = ?1";
+        Ok(connection.query_row(select, [name], |row| word(row, 0))?)
+    }
+
+    /// Notes what somebody decided about a batch in quarantine.
+    pub(crate) fn decide(&self, name: &BatchName, standing: Standing) -> Result<(), DatabaseError> {
+        let sql = "UPDATE quarantine SET standing = ?2 WHERE name = ?1";
+        hold(&self.0).execute(sql, params![name, standing.to_string()])?;
+        Ok(())
+    }
+
+    /// Nobody has to decide any more about batches of a table that others came in after.
+    pub(crate) fn replace_held(&self, table: &str) -> Result<(), DatabaseError> {
+        let sql = "UPDATE quarantine SET standing = ?3 WHERE of_table = ?1 AND standing = ?2";
+        let [held, replaced] = [Standing::Held, Standing::Replaced].map(|one| one.to_string());
+        hold(&self.0).execute(sql, params![table, held, replaced])?;
         Ok(())
     }
 

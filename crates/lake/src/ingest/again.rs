@@ -87,7 +87,7 @@ impl Lake {
             return Ok(());
         }
         // No name says what is in these packs, so the source must be what it was to the end.
-        plan.verify(self.keys.naming(), folder).map_err(|_| Gone::Changed)?;
+        plan.verify(self.keys.naming(), folder, |_| false).map_err(|_| Gone::Changed)?;
         for (place, name) in others {
             let lost = wanted.remove(&place).expect("only wanted packs are kept");
             renamed(&lost.name, &name).map_err(Gone::Lake)?;

@@ -30,11 +30,23 @@ pub(super) struct Planned {
 impl Plan {
     pub(super) fn new(naming: &MacKey, layout: Layout, folder: &Path) -> Result<Self, IngestError> {
         let batches = plan(naming, &layout.catalogue, folder)?;
-        let names: Vec<&[u8]> = batches.iter().map(|batch| batch.name.as_slice()).collect();
-        let catalogue = layout.catalogue.hash();
+        let mut plan = Self { layout, batches, source: [0; 32] };
+        plan.source = plan.source_with(naming, |_| None);
+        Ok(plan)
+    }
+
+    /// Names the source when other batches stand for some of its tables.
+    pub(super) fn source_with<'a>(
+        &'a self,
+        naming: &MacKey,
+        other: impl Fn(usize) -> Option<&'a BatchName>,
+    ) -> [u8; 32] {
+        let name = |(position, batch): (usize, &'a Planned)| other(position).unwrap_or(&batch.name);
+        let names = self.batches.iter().enumerate().map(name);
+        let names: Vec<&[u8]> = names.map(BatchName::as_slice).collect();
+        let catalogue = self.layout.catalogue.hash();
         let parts = [&[catalogue.as_bytes().as_slice()], names.as_slice()].concat();
-        let source = naming.mac("aegle lake source v1", &parts);
-        Ok(Self { layout, batches, source })
+        naming.mac("aegle lake source v1", &parts)
     }
 
     /// The manifest of the batch at `position`.
@@ -52,13 +64,18 @@ impl Plan {
         Manifest::new(catalogue, table, fetch, (&batch.content, batch.file_bytes))
     }
 
-    /// Checks that no file changed since the plan was made.
-    pub(super) fn verify(&self, naming: &MacKey, folder: &Path) -> Result<(), IngestError> {
+    /// Checks that no file changed since the plan was made, but for those of tables that stay out.
+    pub(super) fn verify(
+        &self,
+        naming: &MacKey,
+        folder: &Path,
+        stays_out: impl Fn(usize) -> bool,
+    ) -> Result<(), IngestError> {
         let now = plan(naming, &self.layout.catalogue, folder)?;
-        let tables = self.layout.catalogue.tables().iter();
+        let tables = self.layout.catalogue.tables().iter().enumerate();
         let mut pairs = tables.zip(self.batches.iter().zip(&now));
-        match pairs.find(|(_, (then, now))| then != now) {
-            Some((table, _)) => Err(IngestError::SourceChanged(table.file.clone())),
+        match pairs.find(|((place, _), (then, now))| then != now && !stays_out(*place)) {
+            Some(((_, table), _)) => Err(IngestError::SourceChanged(table.file.clone())),
             None => Ok(()),
         }
     }
@@ -95,7 +112,7 @@ fn plan(
 }
 
 /// The hash of what the frames of a table depend on; labels and units are not among it.
-fn meaning(catalogue: &Catalogue, table: &Table) -> Hash {
+pub(super) fn meaning(catalogue: &Catalogue, table: &Table) -> Hash {
     let columns = table.columns.iter().map(|column| (&column.name, column.kind, &column.tags));
     let columns: Vec<_> = columns.collect();
     let meaning = borsh::to_vec(&(FILE, catalogue.centre(), &table.name, &table.patient, columns));
