@@ -135,9 +135,14 @@ impl Lake {
 
     /// Every batch that was ever in quarantine, the newest first.
     pub fn quarantine(&self) -> Result<Vec<Quarantined>, DatabaseError> {
-        let rows = self
-            .lookup
-            .read(|connection| upkeep::quarantine(connection).map_err(DatabaseError::from))?;
+        self.lookup.read(|connection| Ok(self.quarantine_in(connection)?))
+    }
+
+    pub(crate) fn quarantine_in(
+        &self,
+        connection: &rusqlite::Connection,
+    ) -> rusqlite::Result<Vec<Quarantined>> {
+        let rows = upkeep::quarantine(connection)?;
         Ok(rows.into_iter().map(|row| self.quarantined(row)).collect())
     }
 

@@ -9,6 +9,7 @@ use crate::index;
 use crate::index::upkeep::{self, FactRow};
 use crate::lake::{Lake, LayoutError};
 use crate::layout::Layout;
+use crate::quarantine::Quarantined;
 use crate::stats::{ColumnStats, TableStats};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -35,6 +36,8 @@ pub struct LakeReport {
     pub catalogues: Vec<CatalogueReport>,
     /// Every batch, the oldest first.
     pub batches: Vec<BatchReport>,
+    /// Every batch that was ever in quarantine, the newest first.
+    pub quarantine: Vec<Quarantined>,
     /// Everything that was ever found damaged, the newest first.
     pub damages: Vec<Damage>,
     /// When a scrub last came to its end.
@@ -162,6 +165,7 @@ impl Lake {
                 tables,
                 catalogues: catalogues(&upkeep::catalogues(connection)?, &facts),
                 batches: facts.iter().map(batch).collect(),
+                quarantine: self.quarantine_in(connection)?,
                 damages: upkeep::damages(connection)?,
                 last_scrub: upkeep::last_scrub(connection)?,
             })
@@ -295,6 +299,18 @@ mod tests {
         assert_eq!(empty.len(), 2, "{empty:?}");
         assert!(report.tables[0].seen > first.tables[0].seen);
         assert_eq!(report.tables[0].loaded, first.tables[0].loaded);
+    }
+
+    #[test]
+    fn a_report_shows_what_is_in_quarantine() {
+        let world = World::new();
+        let lake = world.filled();
+        world.write("use.csv", &USE.replace("80.0", "eighty"));
+        lake.ingest(&world.source()).unwrap_err();
+        let report = lake.report().unwrap();
+        assert_eq!(report.quarantine, lake.quarantine().unwrap());
+        assert_eq!((report.quarantine.len(), report.quarantine[0].wrong_rows), (1, 1));
+        assert_eq!(report.tables[0].stats.wrong_rows, 0, "the older batch has none");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod diff;
 mod progress;
+mod quarantine;
 mod report;
 mod scrub;
 pub(crate) mod upkeep;
@@ -14,7 +15,7 @@ use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use progress::{Bar, Unit, interruptible};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Look after a centre's data
 #[derive(Parser)]
@@ -38,6 +39,7 @@ enum Command {
         folder: PathBuf,
     },
     Diff(diff::Args),
+    Quarantine(quarantine::Args),
     Report(report::Args),
     Scrub(scrub::Args),
 }
@@ -67,23 +69,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         Command::Ingest { node, folder } => {
             let lake = node.lake()?;
-            let report = interruptible(&lake, || ingest(&lake, folder))??;
-            println!("{}", summary(&report));
+            let done = displayed(&lake, |progress| lake.ingest_with(folder, progress))?;
+            match &done {
+                Ok(report) => println!("{}", summary(report)),
+                Err(IngestError::Quarantined(partly)) => println!("{}", summary(&partly.report)),
+                Err(_) => {}
+            }
+            done?;
             Ok(())
         }
         Command::Diff(args) => diff::run(args),
+        Command::Quarantine(args) => quarantine::run(args),
         Command::Report(args) => report::run(args),
         Command::Scrub(args) => scrub::run(args),
     }
 }
 
-/// Ingests with a display of how far it is.
-fn ingest(lake: &Lake, folder: &Path) -> Result<IngestReport, IngestError> {
-    let mut bar = None;
-    lake.ingest_with(folder, &mut |step| match step {
-        Progress::Checked { rows } => bar = Some(Bar::new("ingest", Unit::Rows, *rows)),
-        Progress::Stored { rows, .. } => bar.iter_mut().for_each(|bar| bar.advance(*rows)),
-        Progress::Table(_) | Progress::Indexed | Progress::Committed => {}
+/// Does an ingest with a display of how far it is.
+fn displayed<T>(lake: &Lake, work: impl FnOnce(&mut dyn FnMut(&Progress)) -> T) -> Result<T> {
+    interruptible(lake, || {
+        let spinner = progress::spinner("checking the source");
+        let mut bar = None;
+        work(&mut |step| match step {
+            Progress::Checked { rows } => {
+                spinner.finish_and_clear();
+                bar = Some(Bar::new("ingest", Unit::Rows, *rows));
+            }
+            Progress::Stored { rows, .. } => bar.iter_mut().for_each(|bar| bar.advance(*rows)),
+            Progress::Table(_) | Progress::Indexed | Progress::Committed => {}
+        })
     })
 }
 

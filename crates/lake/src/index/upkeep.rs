@@ -420,6 +420,24 @@ impl Index {
         Ok(())
     }
 
+    /// The batches to repair. What is lost of one that is current no more comes back only when its
+    /// old source is ingested again.
+    pub(crate) fn to_mend(&self) -> Result<BTreeSet<i64>, DatabaseError> {
+        let connection = hold(&self.0);
+        let sql = "SELECT batch FROM damage WHERE fate = ?1
+                   OR (fate = ?2 AND batch IN (SELECT batch FROM live))";
+        let mut select = connection.prepare_cached(sql)?;
+        let fates = [Fate::Open, Fate::Lost].map(|fate| fate.to_string());
+        let batches = select.query_map(fates, |row| row.get(0))?;
+        Ok(batches.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether a batch is current.
+    pub(crate) fn is_live(&self, batch: i64) -> Result<bool, DatabaseError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM live WHERE batch = ?1)";
+        Ok(hold(&self.0).query_row(sql, [batch], |row| row.get(0))?)
+    }
+
     /// After which pack the next scrub goes on.
     pub(crate) fn scrub_position(&self) -> Result<i64, DatabaseError> {
         let sql = "SELECT position FROM scrub";

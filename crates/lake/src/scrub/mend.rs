@@ -15,8 +15,7 @@ impl Lake {
     /// Repairs everything that is known to be damaged; sources that have changed are ingested anew.
     pub(super) fn mend_all(&self, report: &mut ScrubReport) -> Result<(), ScrubError> {
         let repair = |error| ScrubError::Repair(Box::new(error));
-        let batches: BTreeSet<i64> =
-            self.index.damaged(None)?.iter().map(|found| found.batch).collect();
+        let batches = self.index.to_mend()?;
         if batches.is_empty() {
             return Ok(());
         }
@@ -43,7 +42,7 @@ impl Lake {
     }
 
     /// Repairs one batch, under the lock of an ingest. Yields where its source lies when that has
-    /// changed.
+    /// changed and the batch is current.
     pub(crate) fn mend_batch(&self, batch: i64) -> Result<Option<String>, IngestError> {
         let Some(name) = self.index.batch_name(batch)? else { return Ok(None) };
         let damaged = self.index.damaged(Some(batch))?;
@@ -92,7 +91,7 @@ impl Lake {
                 wanted.insert(ordinal, Wanted { name: pack.name, bytes: pack.bytes });
             }
         }
-        let (mut reason, mut changed) = (None, None);
+        let (mut fate, mut reason, mut changed) = (Fate::Lost, None, None);
         if !wanted.is_empty() {
             let manifest = self.manifest(batch, name)?;
             let brought = manifest.as_ref().map(|known| self.bring(known, name, &mut wanted));
@@ -101,8 +100,12 @@ impl Lake {
                 Some(Ok(())) => Some("its source makes other bytes now".to_owned()),
                 Some(Err(Gone::Lake(error))) => return Err(error),
                 Some(Err(gone)) => {
-                    let place = manifest.map(|manifest| manifest.fetch.place);
-                    changed = place.filter(|_| matches!(gone, Gone::Changed));
+                    match gone {
+                        // It may come back.
+                        Gone::Unreadable(_) => fate = Fate::Open,
+                        Gone::Changed => changed = manifest.map(|manifest| manifest.fetch.place),
+                        _ => {}
+                    }
                     Some(gone.to_string())
                 }
             };
@@ -110,10 +113,10 @@ impl Lake {
         for found in damaged {
             let lost = wanted.values().any(|wanted| wanted.name == found.object);
             let (fate, reason) =
-                if lost { (Fate::Lost, reason.as_deref()) } else { (Fate::Repaired, None) };
+                if lost { (fate, reason.as_deref()) } else { (Fate::Repaired, None) };
             self.index.settle(&found.object, fate, reason)?;
         }
-        Ok(changed)
+        Ok(if self.index.is_live(batch)? { changed } else { None })
     }
 
     fn bring(

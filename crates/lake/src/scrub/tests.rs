@@ -216,7 +216,7 @@ fn a_source_that_is_not_there_loses_nothing_for_good() {
     let (here, away) = (world.source(), world.root().join("away"));
     fs::rename(&here, &away).unwrap();
     let report = scrub(&lake);
-    assert_eq!(told(&report), ["pack missing: lost"]);
+    assert_eq!(told(&report), ["pack missing: waits for repair"]);
     let reason = report.damaged[0].reason.clone().unwrap();
     assert_eq!(reason, "could not read `use.csv` of the source");
     assert!(read(&lake, person(1), cells(&lake, &["all"])).is_err());

@@ -5,6 +5,7 @@ use aegle_lake::Lake;
 use anyhow::Result;
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// How often a line is printed where there is no terminal.
@@ -37,6 +38,15 @@ impl Unit {
     }
 }
 
+/// Shows that something goes on of which nobody knows how long it takes.
+pub(super) fn spinner(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed_precise}");
+    let style = style.expect("a constant template");
+    let spinner = ProgressBar::new_spinner().with_style(style).with_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
 /// How far some work is.
 pub(super) struct Bar {
     what: &'static str,
@@ -52,6 +62,9 @@ impl Bar {
     pub(super) fn new(what: &'static str, unit: Unit, total: u64) -> Self {
         let style = ProgressStyle::with_template(unit.template()).expect("a constant template");
         let bar = ProgressBar::new(total).with_style(style).with_message(what);
+        if bar.is_hidden() {
+            eprintln!("{what}: {} to do", unit.show(total));
+        }
         let now = Instant::now();
         Self { what, unit, total, done: 0, began: now, told: now, bar }
     }
@@ -94,9 +107,13 @@ impl Drop for Bar {
 /// what an ingest or a scrub leaves then is what a crash leaves, which is nothing that is seen.
 pub(super) fn interruptible<T>(lake: &Lake, work: impl FnOnce() -> T) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _within = runtime.enter();
+        signal(SignalKind::interrupt())?
+    };
     let (done, ended) = oneshot::channel();
     Ok(std::thread::scope(|scope| {
-        scope.spawn(move || runtime.block_on(watch(lake, ended)));
+        scope.spawn(move || runtime.block_on(watch(lake, signals, ended)));
         let result = work();
         // Dropped in a panic, too, so that the watch ends.
         drop::<oneshot::Sender<()>>(done);
@@ -104,11 +121,11 @@ pub(super) fn interruptible<T>(lake: &Lake, work: impl FnOnce() -> T) -> Result<
     }))
 }
 
-async fn watch(lake: &Lake, mut ended: oneshot::Receiver<()>) {
+async fn watch(lake: &Lake, mut signals: Signal, mut ended: oneshot::Receiver<()>) {
     for times in 1.. {
         tokio::select! {
             _ = &mut ended => return,
-            signal = tokio::signal::ctrl_c() => if signal.is_err() { return },
+            signal = signals.recv() => if signal.is_none() { return },
         }
         if times > 1 {
             std::process::exit(130);

@@ -4,7 +4,7 @@ mod page;
 
 use super::{Node, json};
 use crate::files;
-use aegle_lake::{Fate, LakeReport, TableReport};
+use aegle_lake::{Fate, LakeReport, Standing, TableReport};
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{HumanBytes, HumanCount};
@@ -43,6 +43,11 @@ fn problems(report: &LakeReport) -> Vec<String> {
     let mut problems = Vec::new();
     let lost = report.damages.iter().filter(|damage| damage.fate != Fate::Repaired);
     problems.extend(lost.map(ToString::to_string));
+    let held = report.quarantine.iter().filter(|one| one.standing == Standing::Held);
+    problems.extend(held.map(|one| {
+        let reasons = one.reasons.join("; ");
+        format!("Table `{}` has a new content that waits in quarantine: {reasons}.", one.table)
+    }));
     for table in &report.tables {
         let (name, stats) = (&table.name, &table.stats);
         if !table.current {

@@ -29,14 +29,23 @@ impl Caretaker {
         let (stop, stopped) = mpsc::channel();
         let kept = Arc::clone(&lake);
         let work = move || {
-            let started = Timestamp::now();
+            let last = kept.last_scrub().ok().flatten();
+            let mut due = upkeep.due(Timestamp::now(), last);
+            // A read may have asked for it before the node was started.
+            let mut mend = true;
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK) {
-                if kept.wants_mending() {
-                    tell(kept.mend());
+                mend |= kept.wants_mending();
+                if mend {
+                    let done = kept.mend();
+                    // While an ingest is under way a repair waits.
+                    mend = done.as_ref().is_ok_and(|report| report.busy);
+                    if done.as_ref().map_or(true, |report| !mend && !report.damaged.is_empty()) {
+                        tell(done);
+                    }
                 }
-                let last = kept.last_scrub().ok().flatten();
-                if upkeep.due(started, last).is_some_and(|due| due <= Timestamp::now()) {
+                if due.is_some_and(|due| due <= Timestamp::now()) {
                     tell(scrub(&kept, &upkeep));
+                    due = upkeep.due(Timestamp::now(), Some(Timestamp::now()));
                 }
             }
         };

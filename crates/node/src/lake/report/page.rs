@@ -1,7 +1,7 @@
 //! The report as one page: no scripts, no requests, charts as SVG beside their numbers.
 
 use super::{about, empty, minute, percent, problems};
-use aegle_lake::{BatchReport, ColumnReport, Fate, LakeReport, TableReport};
+use aegle_lake::{BatchReport, ColumnReport, Fate, LakeReport, Quarantined, Standing, TableReport};
 use anyhow::Result;
 use askama::Template;
 use indicatif::{HumanBytes, HumanCount};
@@ -30,6 +30,7 @@ struct Page<'a> {
     tags: Chart,
     growth: Growth,
     batches: Vec<Batch<'a>>,
+    quarantine: Vec<Held<'a>>,
     damages: Vec<Row<'a>>,
     last_scrub: String,
 }
@@ -88,6 +89,12 @@ struct Batch<'a> {
     current: bool,
 }
 
+struct Held<'a> {
+    one: &'a Quarantined,
+    noted: String,
+    open: bool,
+}
+
 struct Row<'a> {
     found: String,
     kind: String,
@@ -121,6 +128,7 @@ pub(super) fn render(report: &LakeReport) -> Result<String> {
         ),
         growth: growth(&report.batches),
         batches: report.batches.iter().rev().take(BATCHES).map(batch).collect(),
+        quarantine: report.quarantine.iter().map(held).collect(),
         damages: damages(report),
         last_scrub: report
             .last_scrub
@@ -262,6 +270,10 @@ fn batch(batch: &BatchReport) -> Batch<'_> {
         stored: HumanBytes(batch.stored_bytes).to_string(),
         current: batch.current,
     }
+}
+
+fn held(one: &Quarantined) -> Held<'_> {
+    Held { one, noted: minute(one.noted), open: one.standing == Standing::Held }
 }
 
 fn damages(report: &LakeReport) -> Vec<Row<'_>> {
