@@ -2,7 +2,8 @@
 //!
 //! Invariants: nothing of a source is visible before all of it is; an ingest that is killed leaves
 //! nothing that is visible, and the next one removes what it left and makes the same objects again;
-//! the same source twice changes nothing; one ingest at a time.
+//! the same source twice changes nothing; one ingest at a time; a table that breaks its contract keeps
+//! what it had, or nothing of the source comes in.
 
 pub(crate) mod again;
 mod batch;

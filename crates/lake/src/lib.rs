@@ -3,7 +3,9 @@
 //! Read in this order: a [`Catalogue`] says what a source holds; [`check()`] names every hole in it;
 //! [`Lake::ingest`] cuts its rows by patient and cell and stores them encrypted;
 //! [`Lake::link`] says which person is which patient; [`Lake::read`] answers a
-//! [`Permit`](aegle_ledger::Permit) with a part, [`sealed`] to the requester.
+//! [`Permit`](aegle_ledger::Permit) with a part, [`sealed`] to the requester. [`Lake::scrub`] finds
+//! what is damaged and brings it again; [`Lake::report`] and [`Lake::quarantine`] show how good the
+//! data is.
 //!
 //! Invariants: there is no way to read a row but with a permit; what a permit does not name is
 //! never decrypted; no file of the lake shows a name or a number; every failure is named and

@@ -243,14 +243,14 @@ impl Lake {
         Ok(self.index.put_scrub(0, Some(Timestamp::now()))?)
     }
 
-    fn look_at_pack(&self, pack: &PackRow, pace: &mut Pace) -> Result<Option<What>, ObjectError> {
+    fn look_at_pack(&self, row: &PackRow, pace: &mut Pace) -> Result<Option<What>, ObjectError> {
         let mut context = self.keys.naming().context(PACK_DOMAIN);
-        let read = self.objects.each(&pack.name, pack.bytes, |piece| {
+        let read = self.objects.each(&row.name, row.bytes, |piece| {
             context.update(piece);
             pace.keep(piece.len());
         });
         match read {
-            Ok(()) => Ok((crypt::tag(context.sign()) != pack.name).then_some(What::Altered)),
+            Ok(()) => Ok((crypt::tag(context.sign()) != row.name).then_some(What::Altered)),
             Err(error) => match What::of(&error) {
                 Some(what) => Ok(Some(what)),
                 None => Err(error),

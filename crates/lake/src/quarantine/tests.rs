@@ -150,11 +150,9 @@ fn a_file_that_is_wrong_as_a_whole_cannot_be_released_but_a_column_too_many_can(
     assert!(one.reasons.iter().any(|reason| reason.contains("`dose` of the catalogue")));
     assert!(matches!(lake.release(&one.batch, &mut |_| {}), Err(QuarantineError::Whole)));
     assert_eq!(everything(&lake), before);
-    let wider: String = SCAN
-        .lines()
-        .enumerate()
-        .map(|(line, text)| format!("{text},{}\n", if line == 0 { "room" } else { "7" }))
-        .collect();
+    let room = |(line, text)| format!("{text},{}", if line == 0 { "room" } else { "7" });
+    let wider: Vec<_> = SCAN.lines().enumerate().map(room).collect();
+    let wider = wider.join("\n");
     world.write("use.csv", USE);
     world.write("scan.csv", &wider);
     lake.ingest(&world.source()).unwrap_err();
