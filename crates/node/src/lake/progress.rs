@@ -55,7 +55,7 @@ pub(super) struct Bar {
     done: u64,
     began: Instant,
     told: Instant,
-    bar: ProgressBar,
+    shown: ProgressBar,
 }
 
 impl Bar {
@@ -66,13 +66,13 @@ impl Bar {
             eprintln!("{what}: {} to do", unit.show(total));
         }
         let now = Instant::now();
-        Self { what, unit, total, done: 0, began: now, told: now, bar }
+        Self { what, unit, total, done: 0, began: now, told: now, shown: bar }
     }
 
     pub(super) fn advance(&mut self, by: u64) {
         self.done = (self.done + by).min(self.total);
-        self.bar.set_position(self.done);
-        if self.bar.is_hidden() && self.told.elapsed() >= LINE_EVERY {
+        self.shown.set_position(self.done);
+        if self.shown.is_hidden() && self.told.elapsed() >= LINE_EVERY {
             self.told = Instant::now();
             eprintln!("{}", self.line(self.began.elapsed()));
         }
@@ -93,7 +93,7 @@ impl Bar {
     }
 
     pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
+        self.shown.finish_and_clear();
     }
 }
 

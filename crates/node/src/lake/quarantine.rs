@@ -77,10 +77,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 fn list(found: &[Quarantined]) -> String {
-    match found {
-        [] => "nothing in quarantine waits for a decision\n".to_owned(),
-        found => found.iter().map(|one| format!("{one}\n")).collect(),
+    if found.is_empty() {
+        return "nothing in quarantine waits for a decision\n".to_owned();
     }
+    let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+    lines.join("\n") + "\n"
 }
 
 fn show(one: &Quarantined) -> String {

@@ -44,7 +44,7 @@ impl Caretaker {
                     }
                 }
                 if due.is_some_and(|due| due <= Timestamp::now()) {
-                    tell(scrub(&kept, &upkeep));
+                    tell(scrub(&kept, upkeep));
                     due = upkeep.due(Timestamp::now(), Some(Timestamp::now()));
                 }
             }
@@ -67,14 +67,14 @@ impl Drop for Caretaker {
 
 impl Upkeep {
     /// When the next scrub is due; never when there shall be none.
-    fn due(&self, started: Timestamp, last: Option<Timestamp>) -> Option<Timestamp> {
+    fn due(self, started: Timestamp, last: Option<Timestamp>) -> Option<Timestamp> {
         let every = SignedDuration::from_hours(i64::from(self.scrub_hours));
         let due = last.map_or(started.checked_add(FIRST), |last| last.checked_add(every));
         due.ok().filter(|_| self.scrub_hours > 0)
     }
 }
 
-fn scrub(lake: &Lake, upkeep: &Upkeep) -> Result<ScrubReport, ScrubError> {
+fn scrub(lake: &Lake, upkeep: Upkeep) -> Result<ScrubReport, ScrubError> {
     let rate = NonZeroU64::from(upkeep.scrub_mib_per_second);
     let rate = rate.saturating_mul(NonZeroU64::new(1 << 20).expect("not zero"));
     let options = ScrubOptions { look_only: false, bytes_per_second: Some(rate) };
