@@ -5,10 +5,10 @@
 use aegle_access::{Effect, Policy, Purpose, Purposes};
 use aegle_ledger::fixture::{Network, name, vocabulary};
 use aegle_ledger::{
-    Body, CertifiedBlock, Grant, OpenedRequest, OpenedRule, ScopedTag, Wish, write_segment,
+    Body, CertifiedBlock, Erase, Grant, OpenedRequest, OpenedRule, ScopedTag, Wish, write_segment,
 };
 use aegle_model::{
-    Canonical, Grantee, Handle, PatientId, RecordKey, RequestId, Requester, Timestamp, Window,
+    Canonical, Grantee, Handle, Hash, PatientId, RecordKey, RequestId, Requester, Timestamp, Window,
 };
 use std::path::Path;
 
@@ -37,13 +37,19 @@ fn main() -> std::io::Result<()> {
     seed("opened_rule", &rule.to_bytes())?;
     seed("question", &question)?;
     seed("handle", Handle::from(patient).to_string().as_bytes())?;
-    seed("decide", include_bytes!("../../crates/node/tests/decide/question.json"))
+    seed("decide", include_bytes!("../../crates/node/tests/decide/question.json"))?;
+    let erase = Erase { patient, epoch: 2, commitment: Hash::sha256(&[b"seed"]) };
+    named("transaction", "erase", &network.sign(0, Body::Erase(erase)).to_bytes())
 }
 
 fn seed(target: &str, bytes: &[u8]) -> std::io::Result<()> {
+    named(target, "one", bytes)
+}
+
+fn named(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("one"), bytes)
+    std::fs::write(folder.join(name), bytes)
 }
 
 fn segment(network: &Network) -> Vec<u8> {

@@ -4,6 +4,8 @@
 //! the bytes that the decoded value encodes to. What is decoded is then checked the way a node
 //! checks it, which must end in a verdict and never in a panic.
 
+pub mod source;
+
 use aegle_ledger::Genesis;
 use aegle_ledger::fixture::Network;
 use aegle_model::Canonical;

@@ -2,7 +2,7 @@
 
 use crate::submit::now;
 use crate::{Centre, Error};
-use aegle_lake::Delivery;
+use aegle_lake::{Delivery, ReadError, Shape};
 use aegle_ledger::{
     Deliver, Missing, OpenedRequest, PartDelivery, Permit, PermitError, Receipt, VerifiedReceipt,
     admit,
@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 /// How long handed-out requests are remembered; longer than a receipt is fresh.
 const REMEMBER_MS: u64 = 600_000;
+
+/// What is said to who asks twice.
+const ANSWERED: &str = "this request was answered before; ask again with a new one";
 
 /// What the requester's centre shows a data centre.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -69,15 +72,14 @@ impl Centre {
         let (request, time) = (permit.request(), now());
         let past = Timestamp(time.0.saturating_sub(REMEMBER_MS));
         if !self.parts().store.hand_out(request, time, past)? {
-            return Err(Error::Conflict(
-                "this request was answered before; ask again with a new one".into(),
-            ));
+            return Err(Error::Conflict(ANSWERED.into()));
         }
         let nobody = self.is_own_nobody(permit.patient());
         let read = self
             .with_lake(move |lake| {
                 if nobody {
-                    lake.empty_part(permit.recipient(), permit.request(), permit.receipt())
+                    let answer = (permit.request(), permit.receipt());
+                    lake.empty_part(permit.recipient(), answer, Shape::Tables)
                 } else {
                     lake.read(&permit)
                 }
@@ -108,9 +110,14 @@ impl Centre {
         if !decided {
             return Err(Error::invalid("receipt", PermitError::OtherRequest));
         }
-        let (recipient, request, receipt) = (opened.recipient, opened.request, receipt.hash());
-        let empty = self.with_lake(move |lake| lake.empty_part(&recipient, request, receipt));
-        Ok(empty.await?.map_err(Error::internal)?.sealed)
+        let (recipient, answer) = (opened.recipient, (opened.request, receipt.hash()));
+        let empty = self.with_lake(move |lake| lake.empty_part(&recipient, answer, Shape::Tables));
+        match empty.await? {
+            Ok(Delivery { sealed, .. }) => Ok(sealed),
+            // As a centre answers that has something to show.
+            Err(ReadError::Claim(_)) => Err(Error::Conflict(ANSWERED.into())),
+            Err(error) => Err(Error::internal(error)),
+        }
     }
 
     /// The record key of a patient who is linked here.

@@ -125,7 +125,7 @@ impl Centre {
         });
     }
 
-    async fn tell(&self) -> Result<(), Error> {
+    pub(crate) async fn tell(&self) -> Result<(), Error> {
         // Whoever comes while another tells finds everything told.
         let _one_at_a_time = self.0.telling.lock().await;
         let journal = {

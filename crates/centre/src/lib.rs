@@ -1,5 +1,5 @@
 //! The use cases of a centre, a page each: read a record, guard a decision, hand out a part,
-//! grant, revoke, preview, return to earlier rules, enrol, link, read the log.
+//! grant, revoke, preview, return to earlier rules, enrol, link, erase, read the log.
 //!
 //! Invariants: every read goes through the ledger first ([`Centre::read_record`] →
 //! [`Centre::guard`] → [`Centre::hand_out`]), but for an emergency over the own data while there is
@@ -14,6 +14,7 @@ mod caller;
 mod catalogue;
 mod change;
 mod enrol;
+mod erase;
 mod error;
 mod governance;
 mod guard;
@@ -44,6 +45,7 @@ pub use caller::Caller;
 pub use catalogue::Vocabularies;
 pub use change::Progress;
 pub use enrol::NewLogin;
+pub use erase::ErasureReceipt;
 pub use error::{Error, chain};
 pub use governance::Proposal;
 pub use history::{Changed, Fate, RestorePreview, RuleChange};

@@ -29,6 +29,16 @@ impl Centre {
         for request in self.parts().lake.interrupted() {
             let parts = vec![PartDelivery { centre: self.id(), result: Err(Missing::Interrupted) }];
             self.report(Deliver { request: *request, parts }).await?;
+            self.parts().lake.forget_interrupted(*request).map_err(Error::internal)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the finished parts that nobody claimed in time.
+    pub async fn sweep(&self) -> Result<(), Error> {
+        let removed = self.with_lake(aegle_lake::Lake::sweep).await?;
+        if removed > 0 {
+            tracing::info!(removed, "Parts that nobody claimed in time were removed");
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use aegle_ledger::{
     Body, Disclose, HeadProof, LogEntry, NetworkRecord, OpenedRequest, OpenedRule, Outcome,
     PartDelivery, PatientLog, PatientRecord, Position, Record, TxId, change_id, keys, rule_id,
 };
-use aegle_model::{CentreId, PatientId, RecordKey, RequestId, RuleId, Timestamp};
+use aegle_model::{CentreId, Hash, PatientId, RecordKey, RequestId, RuleId, Timestamp};
 
 /// How often a log is read again when it grows while it is read.
 const TRIES: usize = 8;
@@ -86,22 +86,29 @@ pub enum Seen {
         /// The parts.
         parts: Vec<PartDelivery>,
     },
+    /// The author destroyed the keys to everything it held of the patient, and is linked no more.
+    Erased {
+        /// The first of the author's key epochs in which nothing can be read.
+        epoch: u32,
+        /// Binds the author to what it noted about the erasure.
+        commitment: Hash,
+    },
     /// A transaction that concerns no patient; never in a complete log.
     Other,
 }
 
 impl Centre {
-    /// The calling patient's log.
+    /// The calling patient's log. Who was erased here reads what is not sealed.
     pub async fn log(&self, caller: &Caller) -> Result<LogPage, Error> {
         let patient = caller.patient()?;
-        let key = self.key_of(patient).await?;
+        let key = self.record_key(patient).await?;
         let proof = self.patient_log(patient).await?;
         // One signature for each entry: too long for the threads that answer.
         let (genesis, checked) = (self.parts().genesis.clone(), proof.clone());
         let verified = tokio::task::spawn_blocking(move || checked.verify(&genesis).is_ok());
         let complete = verified.await.map_err(Error::internal)?;
         let entries = proof.entries.iter().zip(0..);
-        let entries = entries.map(|(entry, number)| view(number, entry, &key)).collect();
+        let entries = entries.map(|(entry, number)| view(number, entry, key.as_ref())).collect();
         Ok(LogPage { entries, proof, complete })
     }
 
@@ -189,14 +196,15 @@ impl Centre {
     }
 }
 
-fn view(number: u64, entry: &LogEntry, key: &RecordKey) -> LogView {
+fn view(number: u64, entry: &LogEntry, key: Option<&RecordKey>) -> LogView {
     let seen = match entry.transaction.body() {
         Body::Publish(_) | Body::Propose(_) | Body::Vote(_) => Seen::Other,
         Body::Enrol(_) => Seen::Enrolled,
         Body::Link(link) => Seen::Linked { speaks: link.speaks },
         Body::Grant(grant) => {
             let rule = rule_id(&change_id(grant.patient, entry.transaction.nonce()));
-            Seen::Granted { rule, opened: seal::open(key, &grant.sealed).map(Box::new) }
+            let opened = key.and_then(|key| seal::open(key, &grant.sealed)).map(Box::new);
+            Seen::Granted { rule, opened }
         }
         Body::Revoke(revoke) => Seen::Revoked { rule: revoke.rule },
         Body::Restore(restore) => Seen::Restored { to: restore.height },
@@ -205,18 +213,24 @@ fn view(number: u64, entry: &LogEntry, key: &RecordKey) -> LogView {
         Body::Deliver(deliver) => {
             Seen::Delivered { request: deliver.request, parts: deliver.parts.clone() }
         }
+        Body::Erase(erase) => Seen::Erased { epoch: erase.epoch, commitment: erase.commitment },
     };
     let author = entry.transaction.author();
     LogView { number, height: entry.height, time: entry.time, author, seen }
 }
 
-fn asked(disclose: &Disclose, late: Option<Timestamp>, outcome: &Outcome, key: &RecordKey) -> Seen {
+fn asked(
+    disclose: &Disclose,
+    late: Option<Timestamp>,
+    outcome: &Outcome,
+    key: Option<&RecordKey>,
+) -> Seen {
     Seen::Asked {
         request: disclose.request,
         emergency: disclose.question.purpose == Purpose::Emergency,
         late,
         requester: disclose.requester.centre,
-        opened: seal::open(key, &disclose.sealed).map(Box::new),
+        opened: key.and_then(|key| seal::open(key, &disclose.sealed)).map(Box::new),
         granted: granted(disclose, outcome),
     }
 }

@@ -130,6 +130,7 @@ impl Mentions for LogView {
             | Seen::Linked { .. }
             | Seen::Revoked { .. }
             | Seen::Restored { .. }
+            | Seen::Erased { .. }
             | Seen::Other => {}
         }
     }

@@ -94,6 +94,7 @@ const SCHEMA: &str = "
         body BLOB NOT NULL, at INTEGER NOT NULL, refused BLOB,
         UNIQUE (patient, nonce)
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS erasure (number INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 ";
 
 /// How long a patient can hear that a change was refused.
@@ -108,6 +109,8 @@ impl Store {
             let connection = Connection::open(path)?;
             connection.busy_timeout(std::time::Duration::from_secs(5))?;
             connection.pragma_update(None, "synchronous", synchronous)?;
+            // Offers hold sealed record keys, which nobody may find after they were dropped.
+            connection.pragma_update(None, "secure_delete", "ON")?;
             connection.execute_batch(SCHEMA)?;
             Ok(connection)
         };
@@ -253,6 +256,33 @@ impl Store {
         let mut delete = connection.prepare_cached("DELETE FROM outbox WHERE id = ?1")?;
         delete.execute([id.as_bytes()])?;
         Ok(())
+    }
+
+    /// The transaction by which the ledger is to be told of an erasure.
+    pub(crate) fn erasure(&self, number: i64) -> Result<Option<Vec<u8>>, StoreError> {
+        let connections = self.connections();
+        let select = "SELECT body FROM erasure WHERE number = ?1";
+        let kept = connections.durable.query_row(select, [number], |row| row.get(0));
+        Ok(kept.optional()?)
+    }
+
+    /// Keeps that transaction, in place of one that expired.
+    pub(crate) fn keep_erasure(&self, number: i64, bytes: &[u8]) -> Result<(), StoreError> {
+        let insert = "INSERT OR REPLACE INTO erasure VALUES (?1, ?2)";
+        self.connections().durable.execute(insert, params![number, bytes])?;
+        Ok(())
+    }
+
+    /// The ledger was told. What was kept of the patient goes with it, also from the file's log.
+    pub(crate) fn drop_erasure(&self, number: i64, patient: PatientId) -> Result<(), StoreError> {
+        let mut connections = self.connections();
+        let transaction = connections.durable.transaction()?;
+        transaction.execute("DELETE FROM offer WHERE patient = ?1", [patient.as_bytes()])?;
+        transaction.execute("DELETE FROM change WHERE patient = ?1", [patient.as_bytes()])?;
+        transaction.execute("DELETE FROM erasure WHERE number = ?1", [number])?;
+        transaction.commit()?;
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        Ok(connections.durable.query_row(checkpoint, [], |_| Ok(()))?)
     }
 
     /// What waits in the outbox.

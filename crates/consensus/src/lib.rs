@@ -41,5 +41,5 @@ pub use node::{Config, Consensus, End, Peer, StartError, start};
 pub use rekey::{belongs, rekey};
 pub use restore::{Restore, RestoreError, restore};
 pub use service::Snapshot;
-pub use stored::stored_blocks;
+pub use stored::{stored_blocks, stored_height};
 pub use timing::Timing;

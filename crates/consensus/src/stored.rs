@@ -30,6 +30,22 @@ pub fn stored_blocks(
     from: u64,
     bytes: usize,
 ) -> Result<Vec<CertifiedBlock>, StartError> {
+    Ok(stored(dir, genesis, key, (from, bytes))?.1)
+}
+
+/// The height of the last block in the folder that votes cover, like [`crate::Status::height`] of a
+/// running node. Waits while one runs on the folder.
+pub fn stored_height(dir: &Path, genesis: &Genesis, key: &SigningKey) -> Result<u64, StartError> {
+    Ok(stored(dir, genesis, key, (u64::MAX, 0))?.0)
+}
+
+/// The last height, and blocks.
+fn stored(
+    dir: &Path,
+    genesis: &Genesis,
+    key: &SigningKey,
+    (from, bytes): (u64, usize),
+) -> Result<(u64, Vec<CertifiedBlock>), StartError> {
     let missing = |source| StartError::Folder { dir: dir.to_owned(), source };
     let storage = dir.join(STORAGE);
     if !storage.is_dir() {
@@ -45,8 +61,13 @@ pub fn stored_blocks(
             let (context, pages) = (context.child("stored"), CacheRef::new(PAGE_BYTES, PAGES));
             let files = archive::files(&context, PREFIX, &pages).await;
             match files.1.ranges().next() {
-                Some((first, _)) if first > 1 => Err(StartError::Incomplete { first }),
-                _ => Ok(blocks(&files, from, bytes).await),
+                Some((first, _)) if first > 1 && from < first => {
+                    Err(StartError::Incomplete { first })
+                }
+                _ => {
+                    let last = files.0.last_index().unwrap_or(0);
+                    Ok((last, blocks(&files, from, bytes).await))
+                }
             }
         })
     };

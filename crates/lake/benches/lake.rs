@@ -1,7 +1,7 @@
 //! What a read and an ingest cost: wall time, with encryption and durability on.
 
 use aegle_lake::sealed::OpeningKey;
-use aegle_lake::{Kek, Lake};
+use aegle_lake::{Kek, Lake, Shape};
 use aegle_ledger::fixture;
 use aegle_model::{CellId, PatientId, RequestId};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -58,17 +58,26 @@ fn read(criterion: &mut Criterion) {
     let cells = lake.catalogue().expect("ingested").expect("ingested").vocabulary().cells.len();
     let cells: BTreeSet<_> = (0..u16::try_from(cells).expect("few")).map(CellId).collect();
     let key = OpeningKey::generate();
-    let permit =
-        fixture::permit(RequestId::from_array([2; 16]), patient, cells, *key.recipient(), 1);
+    let permit = |request| fixture::permit(request, patient, cells.clone(), *key.recipient(), 1);
+    // A request is answered once.
+    let mut count = 0_u128;
+    let mut request = move || {
+        count += 1;
+        RequestId::from_array(count.to_be_bytes())
+    };
+    let receipt = permit(request()).receipt();
     criterion.bench_function("lake::read/rows=50", |bencher| {
-        bencher.iter(|| lake.read(&permit).expect("the permit is good").rows);
+        bencher.iter_batched(
+            || permit(request()),
+            |permit| lake.read(&permit).expect("the permit is good").rows,
+            BatchSize::SmallInput,
+        );
     });
     criterion.bench_function("lake::empty_part", |bencher| {
-        bencher.iter(|| lake.empty_part(key.recipient(), permit.request(), permit.receipt()));
+        bencher.iter(|| lake.empty_part(key.recipient(), (request(), receipt), Shape::Tables));
     });
     criterion.bench_function("lake::seal/bytes=12288", |bencher| {
-        let answer =
-            aegle_lake::sealed::Answer { request: permit.request(), receipt: permit.receipt() };
+        let answer = aegle_lake::sealed::Answer { request: request(), receipt };
         bencher.iter(|| aegle_lake::sealed::seal(key.recipient(), &answer, &[b' '; 12288]));
     });
 }
@@ -82,7 +91,8 @@ fn ingest(criterion: &mut Criterion) {
     group.bench_function("rows=100000", |bencher| {
         let lake = || {
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let lake = Lake::open(folder.path(), &Kek::generate()).expect("a new lake opens");
+            let lake = Lake::open(&folder.path().join("lake"), &Kek::generate())
+                .expect("a new lake opens");
             (folder, lake)
         };
         bencher.iter_batched_ref(

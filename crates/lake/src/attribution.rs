@@ -2,10 +2,9 @@
 
 use crate::catalogue::{Catalogue, Patient, Table};
 use crate::finding::Findings;
-use crate::source::{Row, TableReader};
+use crate::source::{Row, Sources, TableReader};
 use aegle_model::Name;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// How the rows of one table find their patients; `P` is how the caller names a patient.
 pub(crate) enum Attribution<P> {
@@ -25,7 +24,7 @@ impl<P: Ord> Attribution<P> {
     /// patient number into a `P`, or leaves the patient out. Holes of the other table are its own.
     pub(crate) fn load(
         catalogue: &Catalogue,
-        folder: &Path,
+        sources: &mut Sources,
         table: &Table,
         mut name: impl FnMut(&[u8]) -> Option<P>,
     ) -> Self {
@@ -36,7 +35,7 @@ impl<P: Ord> Attribution<P> {
         let mut found: BTreeMap<Box<[u8]>, BTreeSet<P>> = BTreeMap::new();
         let mut ignored = Findings::default();
         let source = catalogue.table(through.as_str());
-        let reader = source.and_then(|source| TableReader::open(folder, source, &mut ignored));
+        let reader = source.and_then(|source| TableReader::open(sources, source, &mut ignored));
         if let (Some(mut reader), Some(Patient::Column(number))) =
             (reader, source.map(|source| &source.patient))
         {

@@ -4,7 +4,8 @@
 //! exactly one cell; every tag is declared and carried; every table has a way to its patients.
 //! Absent on purpose: the data itself, see [`check()`](crate::check()).
 //!
-//! A source is a folder with `catalogue.toml` (at most 1 MiB) and a CSV file per table:
+//! A source is a folder with `catalogue.toml` (at most 1 MiB) and a CSV file per table, or what
+//! `[sources]` describes instead (see `source.rs` and the files beside it):
 //!
 //! ```toml
 //! centre = "ZMC"                 # the centre's code
@@ -29,12 +30,18 @@
 //! [tables.doctor]                # rows without a patient number
 //! patient = { through = "medication_use", on = "episode" }
 //!
-//! [tables.doctor.columns]
-//! episode = { type = "text", key = true }
-//! name    = { type = "text", tags = ["medication"] }
+//! [tables.doctor.columns]        # `hub`: the values are business keys of that hub's rows
+//! episode = { type = "text", key = true, hub = "event:episode" }
+//! name    = { type = "text", tags = ["medication"], hub = "person:professional" }
+//! since   = { type = "date", tags = ["medication"], hub = "time" }
 //! ```
+//!
+//! Without any `hub` a row is an event of its own, of its patient. Columns anchored at `event` make
+//! up one key together.
 
+mod anchors;
 mod build;
+pub(crate) mod origin;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -43,6 +50,7 @@ use crate::finding::{Finding, Findings};
 use crate::hole::Hole;
 use crate::kind::Kind;
 use aegle_model::{CellId, Hash, Name, TagName, Vocabulary};
+use aegle_vault::{Anchor, Hub};
 use borsh::BorshSerialize;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -64,6 +72,7 @@ pub struct Catalogue {
     version: u32,
     language: String,
     tables: Vec<Table>,
+    sources: Vec<origin::Declared>,
     vocabulary: Vocabulary,
 }
 
@@ -80,6 +89,9 @@ pub struct Table {
     pub labels: Labels,
     /// In the catalogue's order.
     pub columns: Vec<Column>,
+    /// Where its rows come from.
+    #[borsh(skip)]
+    pub(crate) origin: origin::Origin,
 }
 
 /// How a row finds the patients it belongs to.
@@ -105,6 +117,8 @@ pub struct Column {
     pub kind: Kind,
     /// A join key: never disclosed, carries no tag, lies in no cell.
     pub key: bool,
+    /// The hub whose business keys its values are.
+    pub anchor: Option<Anchor>,
     /// The UCUM code of its unit.
     pub unit: Option<String>,
     /// Each tag with the version at which the column joined it; `all` included. Empty for a key.
@@ -170,6 +184,11 @@ impl Catalogue {
         &self.tables
     }
 
+    /// Where rows come from, besides CSV files.
+    pub(crate) fn sources(&self) -> &[origin::Declared] {
+        &self.sources
+    }
+
     /// The public part: tags and cells, with the hash of the whole.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
@@ -195,6 +214,14 @@ impl Table {
     /// The column with this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name.as_str() == name)
+    }
+
+    /// The positions of the columns that make up the key of the event a row is about.
+    pub(crate) fn event_columns(&self) -> Vec<usize> {
+        let is_event =
+            |column: &Column| column.anchor.as_ref().map(Anchor::hub) == Some(Hub::Event);
+        let columns = self.columns.iter().enumerate();
+        columns.filter(|(_, column)| is_event(column)).map(|(position, _)| position).collect()
     }
 }
 

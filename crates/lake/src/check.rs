@@ -4,7 +4,8 @@ use crate::attribution::Attribution;
 use crate::catalogue::{self, Catalogue, Table};
 use crate::finding::{Finding, Findings};
 use crate::hole::Hole;
-use crate::source::TableReader;
+use crate::ingest::Progress;
+use crate::source::{Sources, TableReader};
 use aegle_model::Name;
 use std::fmt;
 use std::path::Path;
@@ -27,6 +28,8 @@ pub struct TableCount {
     pub rows: u64,
     /// Those of them that belong to no patient.
     pub rows_without_patient: u64,
+    /// How many bytes the fields of all rows have.
+    pub bytes: u64,
 }
 
 impl CheckReport {
@@ -65,8 +68,16 @@ impl fmt::Display for CheckReport {
     }
 }
 
+/// After how many rows a progress display is told.
+const ROWS_AT_ONCE: u64 = 10_000;
+
 /// Checks the source in `folder`.
 pub fn check(folder: &Path) -> CheckReport {
+    check_with(folder, &mut |_| {})
+}
+
+/// Checks the source in `folder`, telling `progress` how far it is.
+pub fn check_with(folder: &Path, progress: &mut dyn FnMut(&Progress)) -> CheckReport {
     let mut findings = Findings::default();
     let catalogue = match catalogue::read(folder) {
         Ok(text) => Catalogue::draft(&text, &mut findings),
@@ -76,7 +87,9 @@ pub fn check(folder: &Path) -> CheckReport {
         }
     };
     match catalogue {
-        Some(catalogue) => check_data(&catalogue, folder, findings),
+        Some(catalogue) => {
+            check_data(&catalogue, &mut Sources::open(folder, &catalogue), findings, progress)
+        }
         None => CheckReport { findings: findings.into_sorted(), tables: Vec::new() },
     }
 }
@@ -84,29 +97,35 @@ pub fn check(folder: &Path) -> CheckReport {
 /// Checks the data against a catalogue, adding to what was already found.
 pub(crate) fn check_data(
     catalogue: &Catalogue,
-    folder: &Path,
+    sources: &mut Sources,
     mut findings: Findings,
+    progress: &mut dyn FnMut(&Progress),
 ) -> CheckReport {
-    let count = |table| check_table(catalogue, folder, table, &mut findings);
+    let count = |table| check_table(catalogue, sources, table, (&mut findings, &mut *progress));
     let tables = catalogue.tables().iter().map(count).collect();
     CheckReport { findings: findings.into_sorted(), tables }
 }
 
 fn check_table(
     catalogue: &Catalogue,
-    folder: &Path,
+    sources: &mut Sources,
     table: &Table,
-    findings: &mut Findings,
+    (findings, progress): (&mut Findings, &mut dyn FnMut(&Progress)),
 ) -> TableCount {
-    let mut count = TableCount { name: table.name.clone(), rows: 0, rows_without_patient: 0 };
-    let Some(mut reader) = TableReader::open(folder, table, findings) else { return count };
-    let attribution = Attribution::load(catalogue, folder, table, |_| Some(()));
+    let mut count =
+        TableCount { name: table.name.clone(), rows: 0, rows_without_patient: 0, bytes: 0 };
+    let attribution = Attribution::load(catalogue, sources, table, |_| Some(()));
+    let Some(mut reader) = TableReader::open(sources, table, findings) else { return count };
     while let Some(row) = reader.next(findings) {
         count.rows += 1;
+        if count.rows.is_multiple_of(ROWS_AT_ONCE) {
+            progress(&Progress::Read { rows: ROWS_AT_ONCE });
+        }
+        count.bytes += row.size();
         row.values(findings);
         if attribution.owners(&row, |_| Some(())).is_empty() {
             count.rows_without_patient += 1;
-            findings.add(&table.file, row.line, Hole::NoPatient);
+            row.hole(findings, Hole::NoPatient);
         }
     }
     count

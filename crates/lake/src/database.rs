@@ -47,7 +47,7 @@ impl From<rusqlite::Error> for DatabaseError {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The format that `user_version` states.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Opens a database to write it, making it first when it is not there.
 pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, DatabaseError> {
@@ -76,6 +76,18 @@ fn create(connection: &mut Connection, schema: &str) -> Result<i64, DatabaseErro
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()?;
     Ok(FORMAT)
+}
+
+/// Writes the log back into the database and empties it: with it goes what was deleted since. Waits
+/// for those who read.
+pub(crate) fn checkpoint(connection: &Connection) -> Result<(), DatabaseError> {
+    let busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, None).into());
+    }
+    Ok(())
 }
 
 /// Opens an existing database to read it.

@@ -19,6 +19,10 @@ impl Lines {
     const NAMED: usize = 10;
 
     fn add(&mut self, line: Option<u64>) {
+        // Several tables can be read from one file.
+        if line.is_some_and(|line| self.first.contains(&line)) {
+            return;
+        }
         self.count += 1;
         self.first.extend(line.filter(|_| self.first.len() < Self::NAMED));
     }

@@ -2,6 +2,7 @@
 
 use crate::kind::Kind;
 use aegle_model::Name;
+use aegle_vault::{AnchorError, Hub};
 
 /// One kind of mistake in one place of a source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -133,6 +134,51 @@ pub enum Hole {
         /// `since`, or the tag.
         what: String,
     },
+    /// A column is anchored at a hub that is none.
+    #[error("column `{column}` of table `{table}` cannot be anchored at its hub: {reason}")]
+    Anchor {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+        /// Why not.
+        reason: AnchorError,
+    },
+    /// A column is anchored at a hub whose business keys are never of its type.
+    #[error(
+        "column `{column}` of table `{table}` is {shape} and cannot be a business key of the hub `{hub}`; a time is a `date` or a `time`, every other key is `text` or an `integer`",
+        shape = kind.shape(), hub = hub.name()
+    )]
+    AnchorKind {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+        /// The hub.
+        hub: Hub,
+        /// The type.
+        kind: Kind,
+    },
+    /// Two columns of a table are anchored at two different events.
+    #[error(
+        "column `{column}` of table `{table}` is anchored at another event than the columns before; a row is about one event"
+    )]
+    SecondEvent {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+    },
+    /// The patient number is anchored at a hub.
+    #[error(
+        "column `{column}` of table `{table}` holds the patient number, which is the patient's business key already; remove its `hub`"
+    )]
+    AnchoredPatient {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+    },
     /// No header names a column of the table.
     #[error("the first line names no column of table `{table}`; the header row is missing")]
     NoHeader {
@@ -187,6 +233,118 @@ pub enum Hole {
         /// The type.
         kind: Kind,
     },
+    /// A table comes from a source that the catalogue does not describe.
+    #[error("table `{table}` comes from `{origin}`, which [sources] does not describe")]
+    UnknownSource {
+        /// The table.
+        table: Name,
+        /// The source it names.
+        origin: String,
+    },
+    /// A source has a type that does not exist.
+    #[error("source `{origin}` has the unknown type `{format}`; the types are {types}", types = formats())]
+    UnknownFormat {
+        /// The source.
+        origin: Name,
+        /// What stands where the type should.
+        format: String,
+    },
+    /// A setting of a source is missing or cannot be.
+    #[error("source `{origin}` needs a setting `{setting}`; it must be {shape}")]
+    Setting {
+        /// The source.
+        origin: Name,
+        /// The setting.
+        setting: String,
+        /// What it must be.
+        shape: &'static str,
+    },
+    /// A source has a setting that its type does not know.
+    #[error("source `{origin}` cannot have `{setting}`; its settings are {known}")]
+    UnknownSetting {
+        /// The source.
+        origin: Name,
+        /// The setting.
+        setting: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// No table comes from a source.
+    #[error("no table comes from source `{origin}`; name it in a table's `from` or remove it")]
+    UnusedSource {
+        /// The source.
+        origin: Name,
+    },
+    /// A table does not say what is selected from its source.
+    #[error("`select` of table `{table}` must be {shape}")]
+    Select {
+        /// The table.
+        table: Name,
+        /// What it must be.
+        shape: &'static str,
+    },
+    /// A path by which nothing can be found.
+    #[error("`{path}` of table `{table}` is no path; it must be {shape}")]
+    Path {
+        /// The table.
+        table: Name,
+        /// The path.
+        path: String,
+        /// What it must be.
+        shape: &'static str,
+    },
+    /// A table says what has no meaning for its type of source.
+    #[error(
+        "`{what}` of table `{table}` has no meaning for a source of type `{format}`; remove it"
+    )]
+    NotForFormat {
+        /// The table.
+        table: Name,
+        /// What it says.
+        what: &'static str,
+        /// The type of its source.
+        format: &'static str,
+    },
+    /// A record that is not what its source should hold.
+    #[error("the record is no {what}; the rest of it was not read")]
+    Malformed {
+        /// What it should be.
+        what: &'static str,
+    },
+    /// A file that must be read whole is too large.
+    #[error("the file is larger than {max} bytes; cut it into smaller ones")]
+    FileTooLarge {
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// A document is larger than what can be delivered.
+    #[error(
+        "the document is larger than {max} bytes, more than a part can carry; leave it out of the source"
+    )]
+    DocumentTooLarge {
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// A document is not what its name says.
+    #[error("the file is not what its name says; PDF, PNG and JPEG are taken by their content")]
+    NotADocument,
+    /// A path leads to more than one value.
+    #[error("column `{column}` has more than one value here; narrow its path so that one is left")]
+    ManyValues {
+        /// The column.
+        column: Name,
+    },
+    /// Times have no zone.
+    #[error(
+        "column `{column}` holds times without a zone; say in `zone` of the source which it is"
+    )]
+    NoZone {
+        /// The column.
+        column: Name,
+    },
+    /// A database cannot be read.
+    #[error("the database cannot be read: {0}")]
+    Database(String),
     /// A row that can be given to nobody.
     #[error("the row belongs to no patient")]
     NoPatient,
@@ -197,6 +355,10 @@ impl Hole {
     pub fn is_harmless(&self) -> bool {
         matches!(self, Self::NoPatient)
     }
+}
+
+fn formats() -> String {
+    crate::source::TYPES.map(|kind| kind.name).join(", ")
 }
 
 fn types() -> String {

@@ -1,38 +1,68 @@
 //! The structured zone: where each patient's rows lie, and which batches are current.
 //!
-//! A batch is one table's file at one content. Its packs and extents are written while it is
-//! incomplete and invisible; one transaction makes the batches of a whole source current at once.
-//! Batches that are current no more stay, with their objects in the raw zone. Index keys are keyed
-//! hashes; table and column names are public vocabulary.
+//! A load is one ingest of a whole source; a batch holds the rows that it brought to one table. Its
+//! packs and extents are written while the load is incomplete and invisible; one transaction
+//! completes it. Rows that a later load does not bring any more are noted as ended; they stay, with
+//! their objects in the raw zone, and can be read as of a time before. Index keys are keyed hashes;
+//! table and column names are public vocabulary. How hubs and satellites lie here: [`vault`].
+
+pub(crate) mod vault;
 
 use crate::catalogue::Catalogue;
 use crate::database::{self, DatabaseError, hold};
 use crate::frame::BatchName;
 use crate::keys::PatientKey;
 use crate::objects::ObjectName;
+use aegle_model::Timestamp;
+use aegle_vault::{Load, RowId};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
+use vault::{End, Hubs};
 
 const SCHEMA: &str = "
     CREATE TABLE catalogue (version INTEGER PRIMARY KEY, hash BLOB NOT NULL, text TEXT NOT NULL);
+    CREATE TABLE load (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0
+    );
     CREATE TABLE batch (
         id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, of_table TEXT NOT NULL,
-        file_bytes INTEGER NOT NULL, complete INTEGER NOT NULL DEFAULT 0
+        load INTEGER NOT NULL REFERENCES load, catalogue INTEGER NOT NULL, meaning BLOB NOT NULL,
+        file_bytes INTEGER NOT NULL, of_erased INTEGER NOT NULL DEFAULT 0,
+        whole INTEGER NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0
     );
     CREATE TABLE pack (
         id INTEGER PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch,
         name BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL
     );
+    CREATE TABLE document (
+        name BLOB, batch INTEGER, patient BLOB NOT NULL, bytes INTEGER NOT NULL,
+        PRIMARY KEY (name, batch)
+    ) WITHOUT ROWID;
     CREATE TABLE extent (
         patient BLOB, batch INTEGER, pack INTEGER NOT NULL,
         start INTEGER NOT NULL, length INTEGER NOT NULL, rows INTEGER NOT NULL,
         PRIMARY KEY (patient, batch)
     ) WITHOUT ROWID;
-    CREATE TABLE live (of_table TEXT PRIMARY KEY, batch INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE satellite (
+        patient BLOB, batch INTEGER, rows BLOB NOT NULL, PRIMARY KEY (patient, batch)
+    ) WITHOUT ROWID;
+    CREATE TABLE ended (
+        patient BLOB, batch INTEGER, load INTEGER, rows BLOB NOT NULL,
+        PRIMARY KEY (patient, batch, load)
+    ) WITHOUT ROWID;
+    CREATE TABLE hub_time (key BLOB PRIMARY KEY, batch INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE hub_person (key BLOB PRIMARY KEY, batch INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE hub_object (key BLOB PRIMARY KEY, batch INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE hub_location (key BLOB PRIMARY KEY, batch INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE hub_event (
+        patient BLOB, key BLOB, batch INTEGER NOT NULL, PRIMARY KEY (patient, key)
+    ) WITHOUT ROWID;
+    CREATE TABLE live (of_table TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE state (
-        id INTEGER PRIMARY KEY CHECK (id = 1), source BLOB NOT NULL, catalogue INTEGER NOT NULL,
+        id INTEGER PRIMARY KEY CHECK (id = 1), load INTEGER NOT NULL,
+        source BLOB NOT NULL, catalogue INTEGER NOT NULL,
         patients INTEGER NOT NULL, rows INTEGER NOT NULL, rows_without_patient INTEGER NOT NULL
     );
 ";
@@ -40,6 +70,8 @@ const SCHEMA: &str = "
 /// What the lake holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
+    /// The last complete load.
+    pub(crate) load: Load,
     /// A keyed hash of the whole source.
     pub(crate) source: [u8; 32],
     /// The version of its catalogue.
@@ -52,27 +84,76 @@ pub(crate) struct State {
     pub(crate) rows_without_patient: u64,
 }
 
-/// Where one patient's rows of one batch lie in a pack.
+/// Where one patient's rows of one batch lie in a pack, and which rows they are.
 pub(crate) struct Extent {
     pub(crate) patient: PatientKey,
     pub(crate) start: u64,
     pub(crate) length: u64,
-    pub(crate) rows: u32,
+    pub(crate) rows: Vec<RowId>,
+}
+
+/// What is known of a batch before its rows are.
+pub(crate) struct NewBatch<'a> {
+    pub(crate) name: &'a BatchName,
+    pub(crate) table: &'a str,
+    pub(crate) load: Load,
+    /// The version of the catalogue by which its rows are cut.
+    pub(crate) catalogue: u32,
+    /// What the cut depends on.
+    pub(crate) meaning: &'a [u8; 32],
+    pub(crate) file_bytes: u64,
+}
+
+/// What a load makes current.
+pub(crate) struct Completed<'a> {
+    pub(crate) load: Load,
+    pub(crate) now: Timestamp,
+    pub(crate) source: &'a [u8; 32],
+    /// Every table with the name of its content.
+    pub(crate) tables: &'a [(&'a str, &'a BatchName)],
+    pub(crate) rows: u64,
+    pub(crate) without_patient: u64,
 }
 
 /// The current state, seen by any connection to the index.
 pub(crate) fn state(connection: &Connection) -> Result<Option<State>, rusqlite::Error> {
-    let sql = "SELECT source, catalogue, patients, rows, rows_without_patient FROM state";
+    let sql = "SELECT load, source, catalogue, patients, rows, rows_without_patient FROM state";
     let state = |row: &rusqlite::Row<'_>| {
         Ok(State {
-            source: row.get(0)?,
-            catalogue: row.get(1)?,
-            patients: row.get(2)?,
-            rows: row.get(3)?,
-            rows_without_patient: row.get(4)?,
+            load: Load(row.get(0)?),
+            source: row.get(1)?,
+            catalogue: row.get(2)?,
+            patients: row.get(3)?,
+            rows: row.get(4)?,
+            rows_without_patient: row.get(5)?,
         })
     };
     connection.prepare_cached(sql)?.query_row([], state).optional()
+}
+
+/// The last complete load up to a time; 0 when there was none yet.
+pub(crate) fn load_at(
+    connection: &Connection,
+    as_of: Option<Timestamp>,
+) -> Result<Load, rusqlite::Error> {
+    let sql = "SELECT id FROM load WHERE complete AND at <= ?1 ORDER BY id DESC LIMIT 1";
+    let mut select = connection.prepare_cached(sql)?;
+    let time = as_of.map_or(i64::MAX, |Timestamp(ms)| i64::try_from(ms).unwrap_or(i64::MAX));
+    Ok(Load(select.query_row([time], |row| row.get(0)).optional()?.unwrap_or_default()))
+}
+
+/// How many objects there are, and how many bytes they take.
+pub(crate) fn stored(connection: &Connection) -> Result<(u64, u64), rusqlite::Error> {
+    let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0)
+               FROM (SELECT name, bytes FROM pack UNION SELECT name, bytes FROM document)";
+    connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// When each load was.
+pub(crate) fn loads(connection: &Connection) -> Result<BTreeMap<Load, Timestamp>, rusqlite::Error> {
+    let mut select = connection.prepare_cached("SELECT id, at FROM load WHERE complete")?;
+    let loads = select.query_map([], |row| Ok((Load(row.get(0)?), Timestamp(row.get(1)?))))?;
+    loads.collect()
 }
 
 /// The text of a catalogue that was ingested.
@@ -102,22 +183,39 @@ impl Index {
         Ok(catalogue_text(&hold(&self.0), version)?)
     }
 
-    /// The complete batch with this name.
-    pub(crate) fn batch(&self, name: &BatchName) -> Result<Option<i64>, DatabaseError> {
-        let sql = "SELECT id FROM batch WHERE name = ?1 AND complete";
-        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0)).optional()?)
+    /// The content that is current, by table.
+    pub(crate) fn live(&self) -> Result<BTreeMap<String, BatchName>, DatabaseError> {
+        let connection = hold(&self.0);
+        let mut select = connection.prepare("SELECT of_table, content FROM live")?;
+        let live = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(live.collect::<Result<_, _>>()?)
+    }
+
+    /// The number of the load after the last complete one.
+    pub(crate) fn next_load(&self) -> Result<Load, DatabaseError> {
+        let last = load_at(&hold(&self.0), None)?;
+        Ok(Load(last.0 + 1))
+    }
+
+    /// Begins a load that nobody sees yet, or goes on with it.
+    pub(crate) fn begin_load(&self, load: Load) -> Result<(), DatabaseError> {
+        hold(&self.0).execute("INSERT OR IGNORE INTO load (id) VALUES (?1)", [load.0])?;
+        Ok(())
+    }
+
+    /// Whether a batch is there.
+    pub(crate) fn has_batch(&self, name: &BatchName) -> Result<bool, DatabaseError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM batch WHERE name = ?1)";
+        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
     }
 
     /// Begins a batch that nobody sees yet.
-    pub(crate) fn begin_batch(
-        &self,
-        name: &BatchName,
-        table: &str,
-        file_bytes: u64,
-    ) -> Result<i64, DatabaseError> {
+    pub(crate) fn begin_batch(&self, batch: &NewBatch<'_>) -> Result<i64, DatabaseError> {
         let connection = hold(&self.0);
-        let sql = "INSERT INTO batch (name, of_table, file_bytes) VALUES (?1, ?2, ?3)";
-        connection.execute(sql, params![name, table, file_bytes])?;
+        let sql = "INSERT INTO batch (name, of_table, load, catalogue, meaning, file_bytes)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let NewBatch { name, table, load, catalogue, meaning, file_bytes } = batch;
+        connection.execute(sql, params![name, table, load.0, catalogue, meaning, file_bytes])?;
         Ok(connection.last_insert_rowid())
     }
 
@@ -137,52 +235,134 @@ impl Index {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for extent in extents {
-                let (start, length) = (extent.start, extent.length);
-                insert.execute(params![extent.patient, batch, pack, start, length, extent.rows])?;
+                let (start, length, rows) = (extent.start, extent.length, extent.rows.len());
+                insert.execute(params![extent.patient, batch, pack, start, length, rows])?;
             }
-            Ok(())
+            vault::add_satellites(connection, batch, extents)
         })
     }
 
-    /// Completes the given batches and makes exactly them current, with their catalogue.
+    /// Whether a document is stored already.
+    pub(crate) fn has_document(&self, name: &ObjectName) -> Result<bool, DatabaseError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM document WHERE name = ?1)";
+        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
+    }
+
+    /// Notes a stored document of a patient that a batch speaks of.
+    pub(crate) fn add_document(
+        &self,
+        (batch, patient): (i64, &PatientKey),
+        name: &ObjectName,
+        bytes: u64,
+    ) -> Result<(), DatabaseError> {
+        let sql = "INSERT OR IGNORE INTO document (name, batch, patient, bytes)
+                   VALUES (?1, ?2, ?3, ?4)";
+        hold(&self.0).execute(sql, params![name, batch, patient, bytes])?;
+        Ok(())
+    }
+
+    /// Notes that all of a batch is written, so that an ingest that is killed later keeps it, and how
+    /// many rows of its source belong to patients who were erased, and are not in it.
+    pub(crate) fn finish_batch(&self, batch: i64, of_erased: u64) -> Result<(), DatabaseError> {
+        let sql = "UPDATE batch SET whole = 1, of_erased = ?2 WHERE id = ?1";
+        hold(&self.0).execute(sql, params![batch, of_erased])?;
+        Ok(())
+    }
+
+    /// Notes which rows a load does not bring any more.
+    pub(crate) fn add_ends(&self, load: Load, ends: &[End]) -> Result<(), DatabaseError> {
+        self.change(|connection| vault::add_ends(connection, load, ends))
+    }
+
+    /// Notes the hubs' rows that a batch speaks of.
+    pub(crate) fn add_hubs(&self, batch: i64, hubs: &Hubs) -> Result<(), DatabaseError> {
+        self.change(|connection| vault::add_hubs(connection, batch, hubs))
+    }
+
+    /// Completes a load and makes it current, with its catalogue.
     pub(crate) fn commit(
         &self,
         (catalogue, text): (&Catalogue, &str),
-        source: &[u8; 32],
-        batches: &[(&str, i64)],
-        (rows, without_patient): (u64, u64),
+        done: &Completed<'_>,
     ) -> Result<State, DatabaseError> {
         self.change(|connection| {
             connection.execute("DELETE FROM live", [])?;
-            for (table, batch) in batches {
-                connection.execute("UPDATE batch SET complete = 1 WHERE id = ?1", [batch])?;
-                let live = "INSERT INTO live (of_table, batch) VALUES (?1, ?2)";
-                connection.execute(live, params![table, batch])?;
+            for (table, content) in done.tables {
+                let live = "INSERT INTO live (of_table, content) VALUES (?1, ?2)";
+                connection.execute(live, params![table, content])?;
             }
+            let complete = "UPDATE batch SET complete = 1 WHERE load = ?1";
+            connection.execute(complete, [done.load.0])?;
+            // Loads are ordered in time, whatever the clock says.
+            connection.execute(
+                "UPDATE load SET complete = 1, at = MAX(?2, 1 + (SELECT MAX(at) FROM load))
+                 WHERE id = ?1",
+                params![done.load.0, done.now.0],
+            )?;
             let keep = "INSERT OR IGNORE INTO catalogue (version, hash, text) VALUES (?1, ?2, ?3)";
             let version = catalogue.version();
             connection.execute(keep, params![version, catalogue.hash().as_bytes(), text])?;
+            let patients = vault::patients(connection)?;
             connection.execute(
-                "INSERT OR REPLACE INTO state (id, source, catalogue, patients, rows, rows_without_patient)
-                 SELECT 1, ?1, ?2, COUNT(DISTINCT patient), ?3, ?4 FROM extent
-                 WHERE batch IN (SELECT batch FROM live)",
-                params![source, version, rows, without_patient],
+                "INSERT OR REPLACE INTO state
+                 (id, load, source, catalogue, patients, rows, rows_without_patient)
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    done.load.0,
+                    done.source,
+                    version,
+                    patients,
+                    done.rows,
+                    done.without_patient
+                ],
             )?;
             Ok(state(connection)?.expect("the state was just written"))
         })
     }
 
-    /// Forgets batches that were never completed.
-    pub(crate) fn forget_incomplete(&self) -> Result<(), DatabaseError> {
+    /// How many rows of what is current belong to patients who were erased.
+    pub(crate) fn rows_of_erased(&self) -> Result<u64, DatabaseError> {
+        let sql = "SELECT COALESCE(SUM(of_erased), 0) FROM batch WHERE id IN
+                       (SELECT MAX(id) FROM batch WHERE complete GROUP BY of_table)
+                   AND of_table IN (SELECT of_table FROM live)";
+        Ok(hold(&self.0).query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Removes every trace of a patient from all batches, and from what the file held before. What an
+    /// ingest left that was killed goes with it.
+    pub(crate) fn forget_patient(&self, patient: &PatientKey) -> Result<(), DatabaseError> {
+        self.forget_incomplete(&[])?;
+        self.change(|connection| vault::forget_patient(connection, patient))?;
+        database::checkpoint(&hold(&self.0))
+    }
+
+    /// Forgets what belongs to loads that were never completed. Batches that are written whole stay
+    /// when every one of them is in `keep`; what others speak of is noted under those before them.
+    pub(crate) fn forget_incomplete(&self, keep: &[BatchName]) -> Result<(), DatabaseError> {
         self.change(|connection| {
-            let mut incomplete = connection.prepare("SELECT id FROM batch WHERE NOT complete")?;
-            let batches: Vec<i64> =
-                incomplete.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            for batch in batches {
+            let count = "SELECT COUNT(*) FROM load WHERE NOT complete";
+            if connection.query_row(count, [], |row| row.get::<_, u64>(0))? == 0 {
+                return Ok(());
+            }
+            let mut incomplete =
+                connection.prepare("SELECT id, name, whole FROM batch WHERE NOT complete")?;
+            let found = incomplete.query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, BatchName>(1)?, row.get::<_, bool>(2)?))
+            })?;
+            let found: Vec<_> = found.collect::<Result<_, _>>()?;
+            let stay = found.iter().all(|(_, name, whole)| !whole || keep.contains(name));
+            for (batch, _, _) in found.into_iter().filter(|(_, _, whole)| !(*whole && stay)) {
                 connection.execute("DELETE FROM extent WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM pack WHERE batch = ?1", [batch])?;
+                connection.execute("DELETE FROM document WHERE batch = ?1", [batch])?;
+                vault::forget(connection, batch)?;
                 connection.execute("DELETE FROM batch WHERE id = ?1", [batch])?;
             }
+            vault::forget_ends(connection)?;
+            connection.execute(
+                "DELETE FROM load WHERE NOT complete AND id NOT IN (SELECT load FROM batch)",
+                [],
+            )?;
             Ok(())
         })
     }
@@ -190,9 +370,18 @@ impl Index {
     /// Every object that the index knows.
     pub(crate) fn objects(&self) -> Result<BTreeSet<ObjectName>, DatabaseError> {
         let connection = hold(&self.0);
-        let mut select = connection.prepare("SELECT name FROM pack")?;
+        let mut select =
+            connection.prepare("SELECT name FROM pack UNION SELECT name FROM document")?;
         let names = select.query_map([], |row| row.get(0))?;
         Ok(names.collect::<Result<_, _>>()?)
+    }
+
+    /// Runs `work` on the writing connection.
+    pub(crate) fn look<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, DatabaseError> {
+        Ok(work(&hold(&self.0))?)
     }
 
     fn change<T>(

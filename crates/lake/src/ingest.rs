@@ -1,10 +1,12 @@
 //! Brings a source into the lake: checked, cut by patient and cell, encrypted, then current at once.
 //!
 //! Invariants: nothing of a source is visible before all of it is; an ingest that is killed leaves
-//! nothing that is visible, and the next one removes what it left and makes the same objects again;
+//! nothing that is visible, and the next one goes on after the last whole table and makes the same
+//! objects again, or removes what it cannot use;
 //! the same source twice changes nothing; one ingest at a time.
 
 mod batch;
+mod documents;
 mod plan;
 mod rows;
 #[cfg(test)]
@@ -14,11 +16,14 @@ use crate::catalogue::{self, Catalogue};
 use crate::check::{CheckReport, check_data};
 use crate::database::DatabaseError;
 use crate::finding::Findings;
-use crate::index::State;
+use crate::frame::BatchName;
+use crate::index::{Completed, State};
 use crate::keys::KeyError;
 use crate::lake::Lake;
 use crate::layout::Layout;
 use crate::objects::ObjectError;
+use crate::source::Sources;
+use crate::time;
 use aegle_model::{Hash, Name};
 use plan::Plan;
 use std::fs::{File, TryLockError};
@@ -34,6 +39,9 @@ pub struct IngestReport {
     pub rows: u64,
     /// How many rows of the source belong to nobody and were left out.
     pub rows_without_patient: u64,
+    /// How many rows of the source belong to patients who were erased here and were left out; a row
+    /// of two patients counts for each.
+    pub rows_of_erased: u64,
     /// How many frames were written now.
     pub frames: u64,
     /// How many bytes of objects were written now.
@@ -47,6 +55,11 @@ pub struct IngestReport {
 /// A step of an ingest, for a progress display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
+    /// So many more rows were read and checked.
+    Read {
+        /// Rows since the last step.
+        rows: u64,
+    },
     /// The source has no holes; this many rows will be read.
     Checked {
         /// Rows of all tables.
@@ -54,10 +67,12 @@ pub enum Progress {
     },
     /// A table is being written; nobody sees it yet.
     Table(Name),
-    /// Encrypted rows are on disk.
+    /// Encrypted rows, or a document, are on disk.
     Stored {
         /// Bytes of the object.
         bytes: u64,
+        /// How many rows it holds.
+        rows: u64,
     },
     /// The index knows where they lie.
     Indexed,
@@ -69,7 +84,10 @@ pub enum Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// Another ingest is under way.
-    #[error("another ingest into this lake is under way; wait for it to end and run this again")]
+    #[error(
+        "another ingest into this lake, or an erasure, is under way; wait for it to end and run this \
+         again"
+    )]
     Busy,
     /// The source has holes.
     #[error("the source cannot be ingested; mend these holes and run it again\n{0}")]
@@ -126,13 +144,15 @@ impl Lake {
     }
 
     /// Ingests the source in `folder`, telling `progress` about every step. Each file is the whole
-    /// of its table: what a changed file no longer holds is no longer read.
+    /// of its table: what a changed file no longer holds is read as of a time before only. Rows that
+    /// are still there are not stored again.
     pub fn ingest_with(
         &self,
         folder: &Path,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<IngestReport, IngestError> {
         let _lock = self.lock_ingest()?;
+        self.finish_erasures()?;
         let text = catalogue::read(folder).map_err(|hole| {
             let mut findings = Findings::default();
             findings.add(catalogue::FILE, None, hole);
@@ -145,27 +165,32 @@ impl Lake {
             IngestError::Source(CheckReport { findings: error.0, tables: Vec::new() })
         })?;
         self.admit(&catalogue)?;
-        let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), folder)?;
+        let mut sources = Sources::open(folder, &catalogue);
+        let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), &mut sources)?;
         if let Some(state) = self.index.state()?.filter(|state| state.source == plan.source) {
-            return Ok(report(&state, &Written::default(), true));
+            return Ok(self.report(&state, &Written::default(), true)?);
         }
-        let checked = check_data(&plan.layout.catalogue, folder, Findings::default());
+        let checked =
+            check_data(&plan.layout.catalogue, &mut sources, Findings::default(), progress);
         if !checked.is_loadable() {
             return Err(IngestError::Source(checked));
         }
         progress(&Progress::Checked { rows: checked.rows() });
-        self.clear()?;
-        let done = self.write(folder, &plan, (&text, &checked), progress);
+        let load = self.index.next_load()?;
+        let tables = 0..plan.contents.len();
+        let planned: Vec<_> = tables.map(|table| batch::name(self, &plan, (table, load))).collect();
+        self.clear(&planned)?;
+        let done = self.write(&mut sources, &plan, (&text, &checked), progress);
         if done.is_err()
-            && let Err(error) = self.clear()
+            && let Err(error) = self.clear(&[])
         {
             tracing::warn!(%error, "Could not remove what a failed ingest left; the next one will");
         }
         done
     }
 
-    /// The lock that one ingest holds; a killed process loses it.
-    fn lock_ingest(&self) -> Result<File, IngestError> {
+    /// The lock that one ingest, or one erasure, holds; a killed process loses it.
+    pub(crate) fn lock_ingest(&self) -> Result<File, IngestError> {
         let file = File::create(self.root.join("ingest.lock")).map_err(IngestError::Lock)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -195,38 +220,70 @@ impl Lake {
         Ok(())
     }
 
-    /// Removes what an ingest that did not end left behind.
-    fn clear(&self) -> Result<(), IngestError> {
-        self.index.forget_incomplete()?;
+    /// Removes what an ingest that did not end left behind, but for whole batches in `keep`.
+    fn clear(&self, keep: &[BatchName]) -> Result<(), IngestError> {
+        self.index.forget_incomplete(keep)?;
         Ok(self.objects.sweep(&self.index.objects()?)?)
     }
 
     fn write(
         &self,
-        folder: &Path,
+        sources: &mut Sources,
         plan: &Plan,
         (text, checked): (&str, &CheckReport),
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<IngestReport, IngestError> {
         let mut written = Written::default();
-        let mut batches = Vec::new();
-        for (position, planned) in plan.batches.iter().enumerate() {
+        let mut live = self.index.live()?;
+        let load = self.index.next_load()?;
+        self.index.begin_load(load)?;
+        let mut tables = Vec::new();
+        for (position, content) in plan.contents.iter().enumerate() {
             let table = &plan.layout.catalogue.tables()[position];
-            let batch = if let Some(batch) = self.index.batch(&planned.name)? {
-                batch
-            } else {
-                progress(&Progress::Table(table.name.clone()));
-                batch::write(self, folder, plan, position, (&mut written, &mut *progress))?
-            };
-            batches.push((table.name.as_str(), batch));
+            if live.remove(table.name.as_str()) != Some(content.name) {
+                let name = batch::name(self, plan, (position, load));
+                if !self.index.has_batch(&name)? {
+                    progress(&Progress::Table(table.name.clone()));
+                    let rows = (position, checked.tables[position].bytes, load);
+                    batch::write(self, sources, plan, rows, (&mut written, &mut *progress))?;
+                }
+            }
+            tables.push((table.name.as_str(), &content.name));
         }
-        plan.verify(self.keys.naming(), folder)?;
+        for table in live.keys() {
+            batch::end(self, table, load)?;
+        }
+        plan.verify(self.keys.naming(), sources)?;
         let without_patient = checked.rows_without_patient();
-        let rows = (checked.rows() - without_patient, without_patient);
-        let catalogue = &plan.layout.catalogue;
-        let state = self.index.commit((catalogue, text), &plan.source, &batches, rows)?;
+        let done = Completed {
+            load,
+            now: time::now(),
+            source: &plan.source,
+            tables: &tables,
+            rows: checked.rows() - without_patient,
+            without_patient,
+        };
+        let state = self.index.commit((&plan.layout.catalogue, text), &done)?;
         progress(&Progress::Committed);
-        Ok(report(&state, &written, false))
+        Ok(self.report(&state, &written, false)?)
+    }
+
+    fn report(
+        &self,
+        state: &State,
+        written: &Written,
+        unchanged: bool,
+    ) -> Result<IngestReport, DatabaseError> {
+        Ok(IngestReport {
+            patients: state.patients,
+            rows: state.rows,
+            rows_without_patient: state.rows_without_patient,
+            rows_of_erased: self.index.rows_of_erased()?,
+            frames: written.frames,
+            bytes: written.bytes,
+            batch: Hash::from_array(state.source),
+            unchanged,
+        })
     }
 }
 
@@ -235,16 +292,4 @@ impl Lake {
 struct Written {
     frames: u64,
     bytes: u64,
-}
-
-fn report(state: &State, written: &Written, unchanged: bool) -> IngestReport {
-    IngestReport {
-        patients: state.patients,
-        rows: state.rows,
-        rows_without_patient: state.rows_without_patient,
-        frames: written.frames,
-        bytes: written.bytes,
-        batch: Hash::from_array(state.source),
-        unchanged,
-    }
 }

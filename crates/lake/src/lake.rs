@@ -1,21 +1,27 @@
 //! One centre's lake: a folder with its zones, its index and its keys.
 //!
 //! ```text
-//! index.db            the structured zone: where a patient's rows lie, and which are current
-//! keys.db             wrapped keys and links; back it up apart from the rest
-//! raw/packs/          encrypted frames, written once
+//! index.db            the structured zone: hubs, satellites, and where a patient's rows lie
+//! keys.db             wrapped keys and links
+//! raw/packs/          encrypted frames and documents, written once
 //! curated/ consumer/  short-lived, encrypted, empty between requests
 //! ```
+//!
+//! Beside the folder, unless they are elsewhere, lie the keys that `keys.db` is wrapped under:
+//! `<folder>.keks`. No copy of the lake may hold them.
 
 use crate::catalogue::{Catalogue, CatalogueError};
+use crate::consumer::Consumer;
 use crate::database::DatabaseError;
 use crate::index::{self, Index};
+use crate::kek::Keks;
+use crate::kek_file::FileKeks;
 use crate::keys::{Kek, KeyError, Keys};
 use crate::layout::Layout;
 use crate::lookup::{KEYS, Lookup};
 use crate::objects::Objects;
-use crate::zones::Zones;
-use aegle_model::{PatientId, RecordKey, RequestId};
+use crate::zones::{ZoneError, Zones};
+use aegle_model::{PatientId, RecordKey, RequestId, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -70,43 +76,67 @@ pub struct Lake {
     pub(crate) index: Index,
     pub(crate) lookup: Lookup,
     pub(crate) objects: Objects,
-    pub(crate) zones: Zones,
+    pub(crate) zones: Arc<Zones>,
+    pub(crate) consumer: Consumer,
     layout: RwLock<Option<Arc<Layout>>>,
     interrupted: Vec<RequestId>,
 }
 
 impl Lake {
-    /// Opens the lake in a folder, making it when there is none. What a crash left in the curated
-    /// and consumer zones is removed.
+    /// Opens the lake in a folder, making it when there is none, with its key-encryption keys in
+    /// the [file beside it](Self::keks_beside). What a crash left in the curated and consumer zones
+    /// is removed; rotations and erasures that were begun are finished.
     pub fn open(root: &Path, kek: &Kek) -> Result<Self, OpenError> {
+        Self::open_with_keks(root, Arc::new(Self::keks_beside(root, kek)))
+    }
+
+    /// Opens the lake in a folder with key-encryption keys that are elsewhere.
+    pub fn open_with_keks(root: &Path, keks: Arc<dyn Keks>) -> Result<Self, OpenError> {
         let raw = root.join("raw");
         let failed = |source| OpenError::Io { folder: root.to_owned(), source };
         create_private(root).and_then(|()| create_private(&raw)).map_err(failed)?;
         let objects = Objects::in_folder(&raw)?;
-        Self::open_with(root, kek, objects)
+        Self::open_with(root, keks, objects)
     }
 
-    pub(crate) fn open_with(root: &Path, kek: &Kek, objects: Objects) -> Result<Self, OpenError> {
+    /// The sealed file with the key-encryption keys of the lake in a folder.
+    pub fn keks_beside(root: &Path, kek: &Kek) -> FileKeks {
+        FileKeks::new(root.with_extension("keks"), kek)
+    }
+
+    pub(crate) fn open_with(
+        root: &Path,
+        keks: Arc<dyn Keks>,
+        objects: Objects,
+    ) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { folder: root.to_owned(), source };
         let (index_path, keys_path) = (root.join("index.db"), root.join("keys.db"));
-        let keys = Keys::open(&keys_path, kek)?;
+        let wrapped = Keys::open(&keys_path, keks)?;
         let index = Index::open(&index_path)?;
         let (zones, interrupted) = Zones::open(root).map_err(failed)?;
-        Ok(Self {
+        let lake = Self {
             root: root.to_owned(),
-            keys,
+            keys: wrapped,
             index,
             lookup: Lookup::new(index_path, keys_path),
             objects,
             zones,
+            consumer: Consumer::default(),
             layout: RwLock::new(None),
             interrupted,
-        })
+        };
+        lake.take_up()?;
+        Ok(lake)
     }
 
-    /// The requests that a crash interrupted, found when the lake was opened.
+    /// The requests that a crash interrupted and nobody was told of, found when the lake was opened.
     pub fn interrupted(&self) -> &[RequestId] {
         &self.interrupted
+    }
+
+    /// Notes that what became of an interrupted request was told on.
+    pub fn forget_interrupted(&self, request: RequestId) -> Result<(), ZoneError> {
+        self.zones.forget(request).map_err(|source| ZoneError::Io { zone: "consumer", source })
     }
 
     /// The catalogue of the data that is current now; none before the first ingest.
@@ -116,6 +146,11 @@ impl Lake {
             Err(LayoutError::Empty) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// When each load was, oldest first: the times as of which a record differs.
+    pub fn loads(&self) -> Result<Vec<Timestamp>, DatabaseError> {
+        self.lookup.read(|connection| Ok(index::loads(connection)?.into_values().collect()))
     }
 
     /// Keeps the record key of a patient, in place of the one that was there.
@@ -130,7 +165,12 @@ impl Lake {
 
     /// The record key of a patient, if this centre holds it.
     pub fn record_key(&self, patient: PatientId) -> Result<Option<RecordKey>, KeyError> {
-        self.lookup.read(|connection| self.keys.record_key(connection, KEYS, patient))
+        let read = || self.lookup.read(|keys| self.keys.record_key(keys, KEYS, patient));
+        match read() {
+            // What was read a moment ago is wrapped under a key that was destroyed since.
+            Err(error) if error.is_gone() => read(),
+            read => read,
+        }
     }
 
     pub(crate) fn current_layout(&self) -> Result<Arc<Layout>, LayoutError> {
@@ -156,12 +196,12 @@ impl Lake {
 }
 
 #[cfg(unix)]
-fn create_private(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 #[cfg(not(unix))]
-fn create_private(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)
 }

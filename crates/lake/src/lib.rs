@@ -1,6 +1,7 @@
 //! One centre's data: sources come in, permitted parts go out.
 //!
-//! Read in this order: a [`Catalogue`] says what a source holds; [`check()`] names every hole in it;
+//! Read in this order: a [`Catalogue`] says what a source holds; `source.rs` reads it, whatever its
+//! type; [`check()`] names every hole in it;
 //! [`Lake::ingest`] cuts its rows by patient and cell and stores them encrypted;
 //! [`Lake::link`] says which person is which patient; [`Lake::read`] answers a
 //! [`Permit`](aegle_ledger::Permit) with a part, [`sealed`] to the requester.
@@ -10,46 +11,69 @@
 //! leaves nothing half done. Absent on purpose: rules of access, HTTP, other centres.
 
 mod attribution;
+mod backup;
 pub mod catalogue;
 mod check;
+mod consumer;
 mod crypt;
 mod database;
+mod document;
+mod erase;
 mod finding;
 mod frame;
 mod hole;
 mod index;
 mod ingest;
+mod kek;
+mod kek_file;
 mod keys;
 mod kind;
 mod lake;
 mod layout;
 mod links;
 mod lookup;
+mod naming;
 mod objects;
 mod part;
+mod passage;
 mod read;
+mod rotate;
 pub mod sealed;
 mod source;
+mod status;
+mod stream;
 #[cfg(test)]
 mod testing;
 mod time;
 mod value;
+mod vault_part;
+mod workspace;
 mod zones;
 
+pub use backup::{BackupError, BackupReport, BackupStep, RestoreError, Restored, restore};
 pub use catalogue::{Catalogue, CatalogueError};
-pub use check::{CheckReport, TableCount, check};
+pub use check::{CheckReport, TableCount, check, check_with};
+pub use consumer::{CLAIM_MS, ClaimError};
 pub use database::DatabaseError;
+pub use erase::{EraseError, EraseStep, Erasure, Subject};
 pub use finding::{Finding, Lines};
 pub use hole::Hole;
 pub use ingest::{IngestError, IngestReport, Progress};
+pub use kek::{KekError, Keks, KeyEpoch};
+pub use kek_file::FileKeks;
 pub use keys::{Kek, KeyError};
 pub use kind::Kind;
 pub use lake::{Lake, LayoutError, OpenError};
 pub use links::LinkError;
 pub use objects::ObjectError;
 pub use part::{BLOCK, NotAPart, Part, PartColumn, PartTable};
-pub use read::{Delivery, PART_MAX, ReadError};
+pub use passage::{IllegalStage, Passage, Stage};
+pub use read::{Asking, Delivery, PART_MAX, ReadError, Shape};
+pub use rotate::{Rotation, RotationStep};
 pub use source::RECORD_MAX;
+pub use status::{LakeStatus, StatusError, ZoneStatus};
 pub use time::{NotATime, ZonedTime};
 pub use value::Value;
+pub use vault_part::{VaultEnd, VaultHub, VaultLink, VaultPart, VaultRow, VaultSatellites};
+pub use workspace::WorkspaceError;
 pub use zones::ZoneError;

@@ -1,13 +1,14 @@
 //! Which network pseudonym stands for which of the centre's own patients.
 //!
 //! One pseudonym, one patient number, both ways. Stored as keyed hashes with a proof, so that the
-//! file tells nothing and a link written by somebody else is not followed.
+//! file tells nothing and a link written by somebody else is not followed. The pseudonym itself is
+//! kept wrapped, for the day on which the ledger has to be told that the patient was erased.
 
 use crate::database::DatabaseError;
-use crate::keys::{KeyError, PatientKey};
+use crate::keys::{self, KeyError, PatientKey, place};
 use crate::lake::Lake;
 use crate::lookup;
-use aegle_model::PatientId;
+use aegle_model::{Handle, PatientId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// A link that could not be made. No message names the patient.
@@ -25,6 +26,9 @@ pub enum LinkError {
     /// The link was not written by this lake.
     #[error("the stored link was altered; restore the key store from a backup")]
     Altered,
+    /// The pseudonym could not be kept.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -41,10 +45,10 @@ impl Lake {
     /// Linking the same two again changes nothing.
     pub fn link(&self, person: PatientId, patient_number: &str) -> Result<(), LinkError> {
         let patient = self.keys.patient(patient_number.as_bytes());
-        let person = self.keys.person(person);
+        let (id, person) = (person, self.keys.person(person));
         if self
             .lookup
-            .read(|index| lookup::find(index, &patient).map_err(LinkError::from))?
+            .read(|index| lookup::find(index, &patient, None).map_err(LinkError::from))?
             .is_empty()
         {
             return Err(LinkError::NoSuchPatient);
@@ -60,6 +64,11 @@ impl Lake {
             }
             let insert = "INSERT INTO link (person, patient, proof) VALUES (?1, ?2, ?3)";
             keys.execute(insert, params![person, patient, proof])?;
+            let (epoch, place) = (keys::current(keys)?, place::pseudonym(&person));
+            let wrapped = self.keys.wrap(epoch, &place, &padded(id))?;
+            let handle = self.keys.handle(Handle::from(id));
+            let insert = "INSERT INTO pseudonym (person, handle, wrapped) VALUES (?1, ?2, ?3)";
+            keys.execute(insert, params![person, handle, wrapped])?;
             Ok(())
         })
     }
@@ -67,8 +76,10 @@ impl Lake {
     /// Removes the link of a person; whether there was one.
     pub fn unlink(&self, person: PatientId) -> Result<bool, KeyError> {
         let person = self.keys.person(person);
-        self.keys
-            .change(|keys| Ok(keys.execute("DELETE FROM link WHERE person = ?1", [person])? > 0))
+        self.keys.change(|keys| {
+            keys.execute("DELETE FROM pseudonym WHERE person = ?1", [person])?;
+            Ok(keys.execute("DELETE FROM link WHERE person = ?1", [person])? > 0)
+        })
     }
 
     /// Whether a person is linked here.
@@ -89,6 +100,18 @@ impl Lake {
         }
         Ok(Some(patient))
     }
+}
+
+/// A pseudonym at the length of a key, to be wrapped.
+pub(crate) fn padded(id: PatientId) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(id.as_bytes());
+    bytes
+}
+
+/// The pseudonym that was [padded].
+pub(crate) fn unpadded(bytes: &[u8; 32]) -> PatientId {
+    PatientId::from_array(*bytes.first_chunk().expect("32 bytes hold 16"))
 }
 
 fn one(connection: &Connection, sql: &str, key: &[u8; 16]) -> rusqlite::Result<Option<[u8; 16]>> {

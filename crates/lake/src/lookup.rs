@@ -4,9 +4,12 @@
 
 use crate::database::{self, DatabaseError, hold};
 use crate::frame::BatchName;
+use crate::index::{self, vault};
 use crate::keys::{PatientKey, PersonKey};
 use crate::objects::ObjectName;
+use aegle_vault::{Load, Validity};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -46,15 +49,36 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// The rows of one patient in one current batch.
+/// The rows of one patient in one batch, of which at least one held at the asked load.
 pub(crate) struct Found {
     pub(crate) table: String,
     pub(crate) batch: BatchName,
+    /// The load that brought them.
+    pub(crate) load: Load,
+    /// The version of the catalogue by which they are cut.
+    pub(crate) catalogue: u32,
+    /// What the cut depends on.
+    pub(crate) meaning: [u8; 32],
     pub(crate) pack: ObjectName,
     pub(crate) pack_bytes: u64,
     pub(crate) start: u64,
     pub(crate) length: u64,
     pub(crate) rows: u32,
+    /// The rows that ended by now, by place.
+    pub(crate) ends: BTreeMap<u32, Load>,
+}
+
+impl Found {
+    /// When the row at a place held.
+    pub(crate) fn validity(&self, place: u32) -> Validity {
+        Validity { begun: self.load, ended: self.ends.get(&place).copied() }
+    }
+
+    /// How many of the rows hold at a load that is not before theirs.
+    pub(crate) fn held(&self, at: Load) -> u32 {
+        let ended = self.ends.values().filter(|ended| **ended <= at).count();
+        self.rows.saturating_sub(u32::try_from(ended).unwrap_or(u32::MAX))
+    }
 }
 
 impl Lookup {
@@ -99,29 +123,42 @@ impl Lookup {
     }
 }
 
-/// Where the current rows of a patient lie, in the order of table names.
+/// Where the rows of a patient lie that hold at a load, by table and then in the order of loads;
+/// now, when no load is given.
 pub(crate) fn find(
     connection: &Connection,
     patient: &PatientKey,
+    at: Option<Load>,
 ) -> Result<Vec<Found>, rusqlite::Error> {
+    let Some(state) = index::state(connection)? else { return Ok(Vec::new()) };
+    let at = at.unwrap_or(state.load).min(state.load);
+    let mut ends = vault::ends_of(connection, patient, state.load)?;
     let mut select = connection.prepare_cached(
-        "SELECT live.of_table, batch.name, pack.name, pack.bytes, start, length, rows
-         FROM live CROSS JOIN extent ON extent.patient = ?1 AND extent.batch = live.batch
-         JOIN pack ON pack.id = extent.pack JOIN batch ON batch.id = live.batch
-         ORDER BY live.of_table",
+        "SELECT of_table, batch.id, batch.name, load, catalogue, meaning,
+                pack.name, pack.bytes, start, length, rows
+         FROM extent CROSS JOIN batch ON batch.id = extent.batch AND batch.load <= ?2
+         CROSS JOIN pack ON pack.id = extent.pack
+         WHERE extent.patient = ?1 ORDER BY extent.batch",
     )?;
-    let found = select.query_map(params![patient], |row| {
+    let found = select.query_map(params![patient, at.0], |row| {
         Ok(Found {
             table: row.get(0)?,
-            batch: row.get(1)?,
-            pack: row.get(2)?,
-            pack_bytes: row.get(3)?,
-            start: row.get(4)?,
-            length: row.get(5)?,
-            rows: row.get(6)?,
+            ends: ends.remove(&row.get(1)?).unwrap_or_default(),
+            batch: row.get(2)?,
+            load: Load(row.get(3)?),
+            catalogue: row.get(4)?,
+            meaning: row.get(5)?,
+            pack: row.get(6)?,
+            pack_bytes: row.get(7)?,
+            start: row.get(8)?,
+            length: row.get(9)?,
+            rows: row.get(10)?,
         })
     })?;
-    found.collect()
+    let mut found: Vec<Found> = found.collect::<Result<_, _>>()?;
+    found.retain(|found| found.held(at) > 0);
+    found.sort_by(|a, b| a.table.cmp(&b.table));
+    Ok(found)
 }
 
 /// The link of a person: the patient, and the proof that this lake wrote it.

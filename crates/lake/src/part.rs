@@ -1,7 +1,8 @@
 //! A part: what one centre shows of a record, before it is sealed.
 //!
 //! Format: JSON; integers and booleans as such, everything else as text, null as null; tables and
-//! columns in the catalogue's order, rows in the source's. Padded with spaces to whole blocks, so
+//! columns in the catalogue's order, rows in that in which they were loaded, those of one load in the
+//! source's. Padded with spaces to whole blocks, so
 //! that its size does not tell an empty part from a small one.
 
 use crate::catalogue::{Catalogue, Column, Labels};

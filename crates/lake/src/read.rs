@@ -2,16 +2,23 @@
 //!
 //! Invariants: only a [`Permit`] opens anything; frames of cells that it does not name are never
 //! decrypted; an object that is missing, cut or altered fails the whole read; the curated and the
-//! consumer zone are empty again whatever happens.
+//! consumer zone are empty again whatever happens. A record can be asked for as of a time: what is
+//! shown then is what the last load before that time held, under the permission of now.
 
 mod gather;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod tests;
+mod view;
+#[cfg(test)]
+mod zones;
 
+use crate::catalogue::Catalogue;
+use crate::consumer::{ClaimError, Finished};
 use crate::crypt::Secret;
 use crate::database::DatabaseError;
+use crate::index;
 use crate::keys::{KeyError, PatientKey};
 use crate::lake::{Lake, LayoutError};
 use crate::layout::Layout;
@@ -19,14 +26,18 @@ use crate::links::LinkError;
 use crate::lookup::{self, Found, KEYS};
 use crate::objects::ObjectError;
 use crate::part::{Part, PartTable};
+use crate::passage::{IllegalStage, Passage, Stage};
 use crate::sealed::{self, Answer, POINT, SealError};
+use crate::time;
 use crate::zones::ZoneError;
 use aegle_ledger::{Delivered, Permit, Step};
-use aegle_model::{Bits, Hash, RequestId};
-use gather::Chosen;
+use aegle_model::{Bits, Hash, RequestId, Timestamp};
+use aegle_vault::Load;
+use gather::{Chosen, Gathered};
 use rusqlite::Connection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use view::View;
 use zeroize::Zeroizing;
 
 /// The most encrypted bytes that one part may be made of.
@@ -75,6 +86,14 @@ pub enum ReadError {
     /// The patient's data key is gone: the rows cannot be read by anybody.
     #[error("the patient's data key was destroyed; the rows cannot be read any more")]
     Erased,
+    /// What was cut by an earlier catalogue cannot be cut by this permit.
+    #[error(
+        "the rows that table `{table}` held then carry other tags than now, and this permit does not reach all that lies with them; ask for a later time or for more tags"
+    )]
+    OtherCut {
+        /// The table.
+        table: String,
+    },
     /// The record is larger than a part may be.
     #[error("the record is larger than {PART_MAX} bytes; ask for fewer tags")]
     TooLarge,
@@ -90,6 +109,12 @@ pub enum ReadError {
     /// An object is missing, cut or altered.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// The part cannot be claimed, or not be made again.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// A step of the way was left out.
+    #[error(transparent)]
+    Stage(#[from] IllegalStage),
     /// A temporary zone failed.
     #[error(transparent)]
     Zone(#[from] ZoneError),
@@ -110,67 +135,198 @@ impl From<rusqlite::Error> for ReadError {
 /// What the structured zone knows about a patient, in one snapshot.
 struct Structured {
     layout: Arc<Layout>,
+    /// Earlier catalogues by which some of the rows are cut, by version.
+    earlier: BTreeMap<u32, Layout>,
     patient: PatientKey,
     key: Secret,
+    /// The load whose rows are asked for.
+    at: Load,
+    /// When each load was; empty when it is not to be shown.
+    loads: BTreeMap<Load, Timestamp>,
     found: Vec<Found>,
 }
 
+/// What of a permitted record is asked for, and how it shall look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asking {
+    /// As of which time: what the last load up to it held. None stands for now.
+    pub as_of: Option<Timestamp>,
+    /// In which shape.
+    pub shape: Shape,
+}
+
+/// How a part looks. The permission is the same for every shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// Tables with rows: a [`Part`].
+    #[default]
+    Tables,
+    /// Hubs, links and satellites: a [`VaultPart`](crate::VaultPart).
+    Vault,
+}
+
 impl Lake {
-    /// Delivers what the permit allows, sealed to its recipient. A part that shows nothing has the
-    /// same shape as one that does.
+    /// Delivers what the permit allows, sealed to its recipient: once for each request. A part that
+    /// shows nothing has the same shape as one that does.
     pub fn read(&self, permit: &Permit) -> Result<Delivery, ReadError> {
-        let structured = self.lookup.read(|connection| self.look_up(connection, permit))?;
+        self.read_as(permit, &Asking::default())
+    }
+
+    /// [`read`](Self::read), as of a time and in a shape.
+    pub fn read_as(&self, permit: &Permit, asking: &Asking) -> Result<Delivery, ReadError> {
+        self.prepare(permit, asking)?;
+        self.claim(permit.request())
+    }
+
+    /// Makes the part and lets it wait in the consumer zone until it is [claimed](Self::claim), or
+    /// for [`CLAIM_MS`](crate::CLAIM_MS).
+    pub fn prepare(&self, permit: &Permit, asking: &Asking) -> Result<(), ReadError> {
+        self.prepare_at(permit, asking, time::now())
+    }
+
+    /// Hands over the part that waits for a request, and leaves nothing of it in the zones.
+    pub fn claim(&self, request: RequestId) -> Result<Delivery, ReadError> {
+        self.consumer.claim(request, time::now())
+    }
+
+    /// Removes the parts that nobody claimed in time; how many.
+    pub fn sweep(&self) -> usize {
+        self.consumer.sweep(time::now())
+    }
+
+    fn prepare_at(
+        &self,
+        permit: &Permit,
+        asking: &Asking,
+        now: Timestamp,
+    ) -> Result<(), ReadError> {
+        self.consumer.admit(permit.request(), now)?;
+        let mut passage = Passage::begin();
+        let look_up = || self.lookup.read(|connection| self.look_up(connection, permit, asking));
+        let structured = match look_up() {
+            // What was read a moment ago is wrapped under a key that was destroyed since.
+            Err(ReadError::Key(error)) if error.is_gone() => look_up()?,
+            found => found?,
+        };
+        passage.enter(Stage::Structured)?;
         let chosen = Chosen::new(&structured.layout, permit.cells());
-        let rows = self.gather(&structured, &chosen)?;
+        let Gathered { rows, validity } = self.gather(&structured, &chosen)?;
+        let view = (asking.shape == Shape::Vault).then(|| View {
+            naming: self.keys.naming(),
+            patient: &structured.patient,
+            validity: &validity,
+            loads: &structured.loads,
+        });
         let answer = Answer { request: permit.request(), receipt: permit.receipt() };
-        self.deliver((&structured.layout, &chosen), &answer, permit.recipient(), rows)
+        let shown = Shown { layout: &structured.layout, chosen: &chosen, view };
+        let finished = self.finish(passage, &shown, &answer, permit.recipient(), rows)?;
+        Ok(self.consumer.put(answer.request, finished, now)?)
     }
 
     /// The part of a centre that has nothing to show, made on the same way.
     pub fn empty_part(
         &self,
         recipient: &[u8; POINT],
-        request: RequestId,
-        receipt: Hash,
+        (request, receipt): (RequestId, Hash),
+        shape: Shape,
     ) -> Result<Delivery, ReadError> {
+        let now = time::now();
+        self.consumer.admit(request, now)?;
+        let mut passage = Passage::begin();
         let layout = self.current_layout()?;
+        passage.enter(Stage::Structured)?;
         let chosen = Chosen::new(&layout, &BTreeSet::new());
+        let view = (shape == Shape::Vault).then(|| View {
+            naming: self.keys.naming(),
+            patient: &[0; 16],
+            validity: &[],
+            loads: const { &BTreeMap::new() },
+        });
+        let shown = Shown { layout: &layout, chosen: &chosen, view };
         let answer = Answer { request, receipt };
-        self.deliver((&layout, &chosen), &answer, recipient, Zeroizing::default())
+        let finished = self.finish(passage, &shown, &answer, recipient, Zeroizing::default())?;
+        self.consumer.put(request, finished, now)?;
+        self.consumer.claim(request, now)
     }
 
-    fn look_up(&self, connection: &Connection, permit: &Permit) -> Result<Structured, ReadError> {
+    fn look_up(
+        &self,
+        connection: &Connection,
+        permit: &Permit,
+        asking: &Asking,
+    ) -> Result<Structured, ReadError> {
         let layout = self.layout(connection)?;
         let lake = layout.catalogue.version();
         if permit.catalogue() != lake {
             return Err(ReadError::OtherCatalogue { permit: permit.catalogue(), lake });
         }
         let patient = self.linked(connection, permit.patient())?.ok_or(ReadError::NotLinked)?;
-        let found = lookup::find(connection, &patient)?;
+        let at = index::load_at(connection, asking.as_of)?;
+        let found = lookup::find(connection, &patient, Some(at))?;
         let key = self.keys.data_key(connection, KEYS, &patient)?.ok_or(ReadError::Erased)?;
-        Ok(Structured { layout, patient, key, found })
+        let earlier = earlier(connection, &layout, &found)?;
+        let loads = match asking.shape {
+            Shape::Tables => BTreeMap::new(),
+            Shape::Vault => index::loads(connection)?,
+        };
+        Ok(Structured { layout, earlier, patient, key, at, loads, found })
     }
 
-    /// Takes rows through the curated and the consumer zone.
-    fn deliver(
+    /// Takes rows through the curated into the consumer zone.
+    fn finish(
         &self,
-        shown: (&Layout, &Chosen),
+        mut passage: Passage,
+        shown: &Shown<'_>,
         answer: &Answer,
         recipient: &[u8; POINT],
         rows: Zeroizing<Vec<u8>>,
-    ) -> Result<Delivery, ReadError> {
+    ) -> Result<Finished, ReadError> {
         let stay = self.zones.stay(answer.request)?;
         let curated = stay.curate(rows)?;
+        passage.enter(Stage::Curated)?;
         let part = gather::part(shown, &stay.curated(&curated)?).ok_or(ZoneError::Altered)?;
-        let sealed = sealed::seal(recipient, answer, &Zeroizing::new(part.to_bytes()))?;
-        stay.finish(&sealed)?;
-        stay.clean()?;
         let (rows, columns) =
             (count(&part, |table| table.rows.len()), count(&part, |table| table.columns.len()));
-        let steps =
-            vec![Step::Structured, Step::Curated, Step::Consumer, Step::Delivered, Step::Cleaned];
-        Ok(Delivery { content: Hash::sha256(&[&sealed]), sealed, rows, columns, steps })
+        let bytes = match &shown.view {
+            None => part.to_bytes(),
+            Some(view) => view.part(shown.layout, part).to_bytes(),
+        };
+        let sealed = sealed::seal(recipient, answer, &Zeroizing::new(bytes))?;
+        stay.finish(&sealed)?;
+        passage.enter(Stage::Consumer)?;
+        let (content, bytes) = (Hash::sha256(&[&sealed]), sealed.len());
+        Ok(Finished { stay, passage, content, bytes, rows, columns })
     }
+}
+
+/// What is shown, and how.
+struct Shown<'a> {
+    layout: &'a Layout,
+    chosen: &'a Chosen,
+    /// None for tables.
+    view: Option<View<'a>>,
+}
+
+/// The catalogues of rows that are cut otherwise than now.
+fn earlier(
+    connection: &Connection,
+    layout: &Layout,
+    found: &[Found],
+) -> Result<BTreeMap<u32, Layout>, LayoutError> {
+    let is_now = |found: &Found| {
+        let tables = layout.catalogue.tables().iter().zip(&layout.meanings);
+        tables
+            .clone()
+            .any(|(table, now)| table.name.as_str() == found.table && *now == found.meaning)
+    };
+    let versions = found.iter().filter(|found| !is_now(found)).map(|found| found.catalogue);
+    let mut earlier = BTreeMap::new();
+    for version in versions.collect::<BTreeSet<_>>() {
+        if let Some(text) = index::catalogue_text(connection, version)? {
+            earlier.insert(version, Layout::new(Catalogue::parse(&text)?));
+        }
+    }
+    Ok(earlier)
 }
 
 fn count(part: &Part, of: impl Fn(&PartTable) -> usize) -> u32 {

@@ -1,14 +1,16 @@
 //! A small source and a lake to put it in, for the tests of this room.
 
 pub(crate) mod faulty;
+pub(crate) mod token;
 
 use crate::sealed::{Answer, OpeningKey};
-use crate::{Delivery, Kek, Lake, Part, ReadError};
+use crate::{Delivery, Kek, Keks, Lake, Part, ReadError};
 use aegle_ledger::{Permit, fixture};
 use aegle_model::{CellId, Name, PatientId, RequestId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) const CATALOGUE: &str = r#"
 centre = "ZMC"
@@ -148,6 +150,10 @@ pub(crate) fn kek() -> Kek {
     Kek::from_array([42; 32])
 }
 
+pub(crate) fn keks(world: &World) -> Arc<dyn Keks> {
+    Arc::new(Lake::keks_beside(&world.root(), &kek()))
+}
+
 pub(crate) fn person(byte: u8) -> PatientId {
     PatientId::from_array([byte; 16])
 }
@@ -166,7 +172,12 @@ pub(crate) fn permit(
     key: &OpeningKey,
 ) -> Permit {
     let version = lake.catalogue().unwrap().unwrap().version();
-    fixture::permit(RequestId::from_array([9; 16]), who, cells, *key.recipient(), version)
+    fixture::permit(request(), who, cells, *key.recipient(), version)
+}
+
+/// A request like no other: each is answered once.
+pub(crate) fn request() -> RequestId {
+    RequestId::from_array(crate::crypt::random())
 }
 
 /// Reads with a permit for these cells and opens what comes.

@@ -5,6 +5,17 @@ use jiff::tz::Offset;
 use std::fmt;
 use std::str::FromStr;
 
+/// The time by this machine's clock.
+pub(crate) fn now() -> aegle_model::Timestamp {
+    let now = Timestamp::now().as_millisecond();
+    aegle_model::Timestamp(u64::try_from(now).unwrap_or_default())
+}
+
+/// A time as people read it; none beyond the year 9999.
+pub(crate) fn civil(aegle_model::Timestamp(ms): aegle_model::Timestamp) -> Option<Timestamp> {
+    i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok())
+}
+
 /// An RFC 3339 time: an instant to the nanosecond, and the offset at which it was noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZonedTime {
@@ -22,6 +33,11 @@ impl ZonedTime {
     /// Bytes of the encoded form: seconds, nanoseconds, offset.
     pub(crate) const ENCODED: usize = 16;
     const ZULU: i32 = i32::MIN;
+
+    /// The instant, whatever the zone.
+    pub(crate) fn instant(self) -> Timestamp {
+        self.at
+    }
 
     pub(crate) fn encode(self) -> [u8; Self::ENCODED] {
         let offset = self.offset.map_or(Self::ZULU, Offset::seconds);

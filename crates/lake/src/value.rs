@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
+use std::path::Path;
 
 /// A value of a column, or its absence.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,13 @@ const TEXT: u8 = 5;
 const FALSE: u8 = 6;
 const TRUE: u8 = 7;
 const BYTES: u8 = 8;
+/// The path of a file whose content stands here; only inside an ingest.
+const FILE: u8 = 9;
+/// Where a document lies; see [`Reference`].
+const DOCUMENT: u8 = 10;
+
+/// The stored bytes of a value that is not there.
+pub(crate) const ABSENT: &[u8] = &[NULL];
 
 impl Value {
     /// Appends the stored bytes. Text and bytes are bounded by the record size, far below `u32`.
@@ -79,6 +87,7 @@ impl Value {
             TEXT => Self::Text(String::from_utf8(payload.get(4..)?.to_vec()).ok()?),
             FALSE => Self::Boolean(false),
             TRUE => Self::Boolean(true),
+            FILE | DOCUMENT => return None,
             _ => Self::Bytes(payload.get(4..)?.to_vec()),
         })
     }
@@ -106,7 +115,8 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
         INTEGER => 8,
         DATE => 4,
         DECIMAL | TIME => 16,
-        TEXT | BYTES => {
+        DOCUMENT => Reference::BYTES,
+        TEXT | BYTES | FILE => {
             let length = bytes.get(1..5)?.try_into().ok()?;
             4 + usize::try_from(u32::from_le_bytes(length)).ok()?
         }
@@ -115,6 +125,63 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (value, rest) = bytes.split_at_checked(1 + payload)?;
     *bytes = rest;
     Some(value)
+}
+
+/// Where a document lies that was too large to stand among the values of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// The object that holds it.
+    pub(crate) object: [u8; 32],
+    /// Its length, in bytes, before it was sealed.
+    pub(crate) length: u64,
+}
+
+impl Reference {
+    const BYTES: usize = 32 + 8;
+
+    /// Appends the stored bytes, in the place of those of the document.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(DOCUMENT);
+        out.extend_from_slice(&self.object);
+        out.extend_from_slice(&self.length.to_le_bytes());
+    }
+}
+
+/// What the stored bytes of one value stand for, as far as documents are concerned.
+pub(crate) enum Stored<'a> {
+    /// Bytes that stand there themselves.
+    Bytes(&'a [u8]),
+    /// The content of a file.
+    File(&'a Path),
+    /// A document elsewhere.
+    Document(Reference),
+    /// Any other value.
+    Other,
+}
+
+/// Looks at the stored bytes of one value, as [`take`] yields them.
+pub(crate) fn stored(field: &[u8]) -> Option<Stored<'_>> {
+    let (tag, payload) = field.split_first()?;
+    Some(match *tag {
+        BYTES => Stored::Bytes(payload.get(4..)?),
+        FILE => Stored::File(Path::new(std::str::from_utf8(payload.get(4..)?).ok()?)),
+        DOCUMENT => {
+            let (object, length) = payload.split_first_chunk()?;
+            let length = u64::from_le_bytes(length.try_into().ok()?);
+            Stored::Document(Reference { object: *object, length })
+        }
+        _ => Stored::Other,
+    })
+}
+
+/// Appends what stands for the content of a file inside an ingest. Paths of sources are UTF-8.
+pub(crate) fn encode_file(path: &Path, out: &mut Vec<u8>) {
+    counted(out, FILE, path.to_str().unwrap_or_default().as_bytes());
+}
+
+/// Appends the stored bytes of bytes.
+pub(crate) fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    counted(out, BYTES, bytes);
 }
 
 fn tagged(out: &mut Vec<u8>, tag: u8, payload: &[u8]) {

@@ -16,11 +16,14 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 const CURATED: &str = "curated";
 const CONSUMER: &str = "consumer";
+
+/// Holds the ids of interrupted requests that were not told on yet.
+const INTERRUPTED: &str = "interrupted";
 
 /// The nonce of a key that seals exactly one text.
 const ONCE: NonceBytes = [0; 12];
@@ -49,39 +52,50 @@ pub enum ZoneError {
         #[source]
         source: io::Error,
     },
-    /// The curated rows were altered on disk.
-    #[error("the curated rows of a request were altered before they were delivered; ask again")]
+    /// What lay in a temporary zone was altered on disk.
+    #[error("what was made for a request was altered before it was delivered; ask again")]
     Altered,
 }
 
 impl Zones {
     /// Opens the zones. Unless another process uses them, empties them first and returns the
-    /// requests that had been interrupted.
-    pub(crate) fn open(root: &Path) -> io::Result<(Self, Vec<RequestId>)> {
+    /// requests that had been interrupted and were not [told on](Self::forget) yet.
+    pub(crate) fn open(root: &Path) -> io::Result<(Arc<Self>, Vec<RequestId>)> {
         for zone in [CURATED, CONSUMER] {
             fs::create_dir_all(root.join(zone))?;
         }
         let in_use = File::create(root.join("zones.lock"))?;
         let interrupted = match in_use.try_lock() {
             Ok(()) => {
-                let interrupted = empty(root)?;
+                let found = interrupted(root)?;
+                // Noted before their bytes are removed, and until they are told on: also by a
+                // process that opens the lake to look at it only.
+                let found = found.into_iter().chain(owners(root)?).collect();
+                note(root, &found)?;
+                empty(root)?;
                 in_use.unlock()?;
-                interrupted
+                found
             }
             Err(TryLockError::WouldBlock) => BTreeSet::new(),
             Err(TryLockError::Error(error)) => return Err(error),
         };
         in_use.lock_shared()?;
         let (root, free) = (root.to_owned(), Mutex::default());
-        let zones = Self { root, free, _in_use: in_use };
+        let zones = Arc::new(Self { root, free, _in_use: in_use });
         Ok((zones, interrupted.into_iter().collect()))
     }
 
     /// The places of one request. Two reads of the same request never meet.
-    pub(crate) fn stay(&self, request: RequestId) -> Result<Stay<'_>, ZoneError> {
+    pub(crate) fn stay(self: &Arc<Self>, request: RequestId) -> Result<Stay, ZoneError> {
         let free = self.free().pop();
         let places = free.map_or_else(|| self.make(), Ok)?;
-        Ok(Stay { zones: self, request, places: Some(places) })
+        Ok(Stay { zones: Arc::clone(self), request, places: Some(places) })
+    }
+
+    /// Forgets that a request was interrupted: it was told on.
+    pub(crate) fn forget(&self, request: RequestId) -> io::Result<()> {
+        let mut left = interrupted(&self.root)?;
+        if left.remove(&request) { note(&self.root, &left) } else { Ok(()) }
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<Places>> {
@@ -99,21 +113,52 @@ impl Zones {
     }
 }
 
-/// Empties both zones and tells whose bytes were in them.
-fn empty(root: &Path) -> io::Result<BTreeSet<RequestId>> {
-    let mut interrupted = BTreeSet::new();
-    for zone in [CURATED, CONSUMER] {
-        for entry in fs::read_dir(root.join(zone))? {
-            let path = entry?.path();
-            let mut owner = [0; OWNER_BYTES];
-            // A place that holds less holds nobody's bytes.
-            if File::open(&path)?.read_exact(&mut owner).is_ok() {
-                interrupted.insert(RequestId::from_array(owner));
-            }
-            fs::remove_file(path)?;
+/// Whose bytes are in the zones.
+fn owners(root: &Path) -> io::Result<BTreeSet<RequestId>> {
+    let mut owners = BTreeSet::new();
+    for path in places(root)? {
+        let mut owner = [0; OWNER_BYTES];
+        // A place that holds less holds nobody's bytes.
+        if File::open(&path)?.read_exact(&mut owner).is_ok() {
+            owners.insert(RequestId::from_array(owner));
         }
     }
-    Ok(interrupted)
+    Ok(owners)
+}
+
+fn empty(root: &Path) -> io::Result<()> {
+    places(root)?.into_iter().try_for_each(fs::remove_file)
+}
+
+fn places(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut places = Vec::new();
+    for zone in [CURATED, CONSUMER] {
+        for entry in fs::read_dir(root.join(zone))? {
+            places.push(entry?.path());
+        }
+    }
+    Ok(places)
+}
+
+/// The requests that are noted as interrupted.
+fn interrupted(root: &Path) -> io::Result<BTreeSet<RequestId>> {
+    let noted = match fs::read(root.join(INTERRUPTED)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        noted => noted?,
+    };
+    Ok(noted.as_chunks().0.iter().map(|id| RequestId::from_array(*id)).collect())
+}
+
+fn note(root: &Path, requests: &BTreeSet<RequestId>) -> io::Result<()> {
+    let path = root.join(INTERRUPTED);
+    if requests.is_empty() && !path.exists() {
+        return Ok(());
+    }
+    let new = path.with_extension("new");
+    let noted: Vec<u8> = requests.iter().flat_map(|request| *request.as_bytes()).collect();
+    fs::write(&new, noted)?;
+    File::open(&new)?.sync_all()?;
+    fs::rename(new, path)
 }
 
 /// One file in each zone.
@@ -130,8 +175,8 @@ impl Places {
 }
 
 /// The stay of one request in the zones; leaves nothing behind.
-pub(crate) struct Stay<'a> {
-    zones: &'a Zones,
+pub(crate) struct Stay {
+    zones: Arc<Zones>,
     request: RequestId,
     /// None when they were given back.
     places: Option<Places>,
@@ -143,7 +188,7 @@ pub(crate) struct Curated {
     bytes: usize,
 }
 
-impl Stay<'_> {
+impl Stay {
     fn places(&self) -> &Places {
         self.places.as_ref().expect("places are given back at the end only")
     }
@@ -172,6 +217,14 @@ impl Stay<'_> {
         self.write(&self.places().consumer, sealed).map_err(failed(CONSUMER))
     }
 
+    /// The sealed part of so many bytes, as it lies in the consumer zone.
+    pub(crate) fn finished(&self, bytes: usize) -> Result<Vec<u8>, ZoneError> {
+        let mut sealed = vec![0; bytes];
+        let place = &self.places().consumer;
+        place.read_exact_at(&mut sealed, OWNER_BYTES as u64).map_err(failed(CONSUMER))?;
+        Ok(sealed)
+    }
+
     fn write(&self, place: &File, bytes: &[u8]) -> io::Result<()> {
         place.write_all_at(&[self.request.as_bytes().as_slice(), bytes].concat(), 0)
     }
@@ -190,12 +243,20 @@ impl Stay<'_> {
     }
 }
 
-impl Drop for Stay<'_> {
+impl Drop for Stay {
     /// For the way out of an error.
     fn drop(&mut self) {
         if let Err(error) = self.give_back() {
             tracing::warn!(%error, "Could not empty a temporary zone of the lake");
         }
+    }
+}
+
+#[cfg(test)]
+impl Stay {
+    /// Leaves everything where it is, as a process does that dies.
+    pub(crate) fn die(mut self) {
+        self.places = None;
     }
 }
 
@@ -257,15 +318,19 @@ mod tests {
             let stay = zones.stay(request).unwrap();
             stay.curate(Zeroizing::new(b"secret".to_vec())).unwrap();
             stay.finish(b"sealed").unwrap();
-            std::mem::forget(stay);
+            stay.die();
         }
         let (second, interrupted) = Zones::open(root.path()).unwrap();
         assert_eq!(interrupted, [], "the first still uses them");
         assert_eq!(filled(root.path()), 4);
         drop((zones, second));
-        let (_third, interrupted) = Zones::open(root.path()).unwrap();
+        let (third, interrupted) = Zones::open(root.path()).unwrap();
         assert_eq!(interrupted, requests);
         assert_eq!(filled(root.path()), 0);
+        third.forget(requests[0]).unwrap();
+        drop(third);
+        let (_fourth, interrupted) = Zones::open(root.path()).unwrap();
+        assert_eq!(interrupted, requests[1..], "until it is told on");
     }
 
     #[test]

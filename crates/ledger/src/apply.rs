@@ -201,6 +201,7 @@ impl Work<'_> {
             ]),
             Body::Propose(_) => self.want([keys::governance()]),
             Body::Vote(vote) => self.want([keys::governance(), keys::proposal(&vote.proposal)]),
+            Body::Erase(erase) => self.want([keys::patient(erase.patient)]),
         }
         self.want(transaction.change_id().iter().map(keys::change));
     }
@@ -235,6 +236,7 @@ impl Work<'_> {
             Body::Late(late) => self.late(author, transaction.id(), late),
             Body::Propose(propose) => self.propose(author, transaction.id(), propose),
             Body::Vote(vote) => self.vote(author, vote),
+            Body::Erase(erase) => self.erase(author, erase),
         }
     }
 

@@ -61,7 +61,7 @@ pub use state::{
     PatientRecord, Position, Record, RulePage, RuleRecord, genesis_header, genesis_state, keys,
 };
 pub use transaction::{
-    Attestation, Body, Deliver, Delivered, Disclose, Draft, Enrol, Grant, Late, Link, Missing,
-    PartDelivery, Publish, Restore, Revoke, SEALED_BYTES_MAX, Step, TRANSACTION_BYTES_MAX,
+    Attestation, Body, Deliver, Delivered, Disclose, Draft, Enrol, Erase, Grant, Late, Link,
+    Missing, PartDelivery, Publish, Restore, Revoke, SEALED_BYTES_MAX, Step, TRANSACTION_BYTES_MAX,
     Transaction, TransactionError, TxId,
 };

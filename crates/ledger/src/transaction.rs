@@ -78,6 +78,8 @@ pub enum Body {
     Propose(Box<Propose>),
     /// A member votes on a proposal.
     Vote(Vote),
+    /// A centre has erased a patient.
+    Erase(Erase),
 }
 
 /// A new version of the author's catalogue.
@@ -136,6 +138,18 @@ pub struct Restore {
     pub patient: PatientId,
     /// The block's height.
     pub height: u64,
+}
+
+/// The author has destroyed the keys to everything that it held of the patient, and is linked no more.
+/// Told afterwards: what is erased stays erased, whatever the ledger says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Erase {
+    /// The patient.
+    pub patient: PatientId,
+    /// The first of the author's key epochs in which nothing of the patient can be read.
+    pub epoch: u32,
+    /// Binds the author to what it noted about the erasure; shows nothing by itself.
+    pub commitment: Hash,
 }
 
 /// A request to read a record. Its outcome is the decision and the log entry in one.

@@ -1,8 +1,10 @@
-//! `aegle backup`: copies the ledger's blocks and the votes for them into a folder.
+//! `aegle backup`: copies the ledger's blocks and the votes for them into a folder; the other
+//! backups stand in [`crate::backup_lake`].
 //!
 //! What is in the folder already is checked by its hash and not copied again; what is missing,
 //! cut or damaged is. Absent on purpose: keys, and the journal of what the node has voted for.
 
+use crate::backup_lake;
 use crate::secrets::Secrets;
 use crate::segments::{self, GENESIS, Named, Unread};
 use crate::serve::load_genesis;
@@ -18,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// Copy the ledger to a folder: blocks and votes, no keys
+/// Copy the ledger or the lake to a folder, or the lake's keys to a file
 #[derive(Parser)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -27,6 +29,25 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum What {
+    /// Add the lake's objects that are new, and replace the snapshot of its index; no keys to it
+    Lake {
+        /// The folder of the backup; it is made if it is not there
+        dir: PathBuf,
+        /// The configuration of the node, which may run or not
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Write the keys that open the lake and its backups to a file, under a pass phrase of its own
+    Keys {
+        /// The file; it must not be there yet
+        file: PathBuf,
+        /// The configuration of the node, which may run or not
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Lock it with this key file instead, which is made if it is not there
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+    },
     /// Add what is new since the last time, and write damaged segments again
     Ledger {
         /// The folder of the backup; it is made if it is not there
@@ -48,7 +69,13 @@ const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 const LOCK: &str = "lock";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let What::Ledger { dir, config } = &args.what;
+    let (dir, config) = match &args.what {
+        What::Ledger { dir, config } => (dir, config),
+        What::Lake { dir, config } => return backup_lake::back_up_lake(dir, config),
+        What::Keys { file, config, key_file } => {
+            return backup_lake::back_up_keys(file, config, key_file.as_deref());
+        }
+    };
     let settings = Settings::load(config)?;
     let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
     let genesis = load_genesis(&settings.genesis)?;
@@ -109,7 +136,7 @@ fn explained(error: PeerError) -> anyhow::Error {
 }
 
 /// Where what listens at `address` is reached from this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

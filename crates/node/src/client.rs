@@ -116,6 +116,13 @@ impl Client {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
+    /// The height of the node's ledger; none when the node does not say.
+    pub(crate) async fn height(&self) -> Option<u64> {
+        let url = format!("{}/.well-known/jwks.json", self.base);
+        let answer = self.http.get(url).send().await.ok()?;
+        answer.headers().get(HEIGHT)?.to_str().ok()?.parse().ok()
+    }
+
     async fn send(&self, mut request: reqwest::RequestBuilder, path: &str) -> Result<Value> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);

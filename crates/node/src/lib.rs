@@ -3,10 +3,12 @@
 //! A library, so that benchmarks set up and call the same network that the demonstration plays on.
 
 mod backup;
+mod backup_lake;
 mod card;
 mod client;
 mod decide;
 pub mod demo;
+mod erase;
 mod files;
 mod genesis;
 mod governance;

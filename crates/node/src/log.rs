@@ -104,6 +104,9 @@ fn details(entry: &Value) -> String {
         Some("revoked") => format!("rule {}", text(&entry["id"])),
         Some("restored") => format!("the rules as of height {}", text(&entry["to"])),
         Some("asked") => asked(entry),
+        Some("erased") => {
+            format!("all keys to it are destroyed since key epoch {}", text(&entry["epoch"]))
+        }
         Some("delivered") => listed(&entry["parts"], "; ", delivered),
         _ => String::new(),
     }

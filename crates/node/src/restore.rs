@@ -1,5 +1,7 @@
 //! `aegle restore`: makes the ledger's folder from a backup. Everything in it is checked and executed again.
+//! The way back of the other backups stands in [`crate::backup_lake`].
 
+use crate::backup_lake;
 use crate::secrets::Secrets;
 use crate::segments;
 use crate::serve::load_genesis;
@@ -8,10 +10,10 @@ use aegle_consensus::Restore;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Make the ledger's folder from a backup, for a node that does not run
+/// Make the ledger's or the lake's folder from a backup, for a node that does not run
 #[derive(Parser)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -33,26 +35,60 @@ enum What {
         #[arg(long)]
         all_stopped: bool,
     },
+    /// Check everything, then put the lake's folder in its place; the keys come first
+    Lake {
+        /// The folder of the backup
+        dir: PathBuf,
+        /// The configuration of the node
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Put the keys of the lake back, where there are none
+    Keys {
+        /// The file
+        file: PathBuf,
+        /// The configuration of the node
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The key file that it was locked with
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+    },
 }
 
 /// How long a node that runs may take to take a call.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let What::Ledger { dir, config, all_stopped } = &args.what;
+    let (What::Ledger { config, .. } | What::Lake { config, .. } | What::Keys { config, .. }) =
+        &args.what;
     let settings = Settings::load(config)?;
     let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
+    match &args.what {
+        What::Ledger { dir, all_stopped, .. } => ledger(dir, *all_stopped, &settings, &secrets),
+        What::Lake { dir, .. } => {
+            nobody_runs(&settings, false)?;
+            backup_lake::restore_lake(dir, &settings, &secrets)
+        }
+        What::Keys { file, key_file, .. } => {
+            nobody_runs(&settings, false)?;
+            backup_lake::restore_keys(file, &settings, &secrets, key_file.as_deref())
+        }
+    }
+}
+
+fn ledger(dir: &Path, all_stopped: bool, settings: &Settings, secrets: &Secrets) -> Result<()> {
     let stretches = segments::list(dir)?;
     if stretches.is_empty() {
         bail!("there is no segment in `{}`", dir.display());
     }
-    nobody_runs(&settings, *all_stopped)?;
+    nobody_runs(settings, all_stopped)?;
     let target = Restore {
         dir: settings.data.join("ledger"),
         voted: settings.secrets.with_extension("voted"),
         genesis: load_genesis(&settings.genesis)?,
         key: secrets.node()?,
-        votes: *all_stopped,
+        votes: all_stopped,
     };
     let restored = aegle_consensus::restore(&target, stretches.iter().map(segments::Named::blocks));
     let tip = restored.with_context(|| format!("could not restore from `{}`", dir.display()))?.tip;
@@ -62,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         tip.height,
         tip.digest()
     );
-    if *all_stopped {
+    if all_stopped {
         println!(
             "This node votes on from there. Start it when every centre that restored reads the same \
              line above, and no sooner."

@@ -1,5 +1,6 @@
 //! `aegle node`: opens everything, serves until told to stop.
 
+use crate::erase;
 use crate::rotate::Keys;
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
@@ -31,6 +32,9 @@ pub(crate) struct Args {
 
 /// How often the lake is asked for a newer catalogue.
 const CATALOGUE_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often parts that nobody claimed are removed.
+const SWEEP_AGAIN: Duration = Duration::from_secs(30);
 /// How long requests in flight may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -122,6 +126,8 @@ async fn serve(settings: &Settings, keys: &Keys) -> Result<Served> {
     let centre = open(settings, secrets, (genesis, &members), &consensus)?;
     centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
+    tokio::spawn(sweep(centre.clone()));
+    tokio::spawn(erase::tell(centre.clone(), erase::folder(settings)));
     let (stop, stopped) = watch::channel(false);
     let peer = TlsListener::new(peer, &secrets.certificate()?, &members.centres)?;
     let limits = settings.api.limits();
@@ -299,5 +305,15 @@ async fn arrive(centre: Centre) {
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Empties the lake's consumer zone of what nobody claims.
+async fn sweep(centre: Centre) {
+    loop {
+        tokio::time::sleep(SWEEP_AGAIN).await;
+        if let Err(error) = centre.sweep().await {
+            warn!(error = chain(&error), "The lake's consumer zone could not be swept");
+        }
     }
 }

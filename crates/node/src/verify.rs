@@ -251,6 +251,7 @@ fn kind(transaction: &Transaction) -> &'static str {
         Body::Late(_) => "late",
         Body::Propose(_) => "propose",
         Body::Vote(_) => "vote",
+        Body::Erase(_) => "erase",
     }
 }
 

@@ -1,8 +1,10 @@
-//! `aegle backup`, `aegle verify chain` and `aegle restore` as an operator calls them, with a real node.
+//! `aegle backup`, `aegle verify chain`, `aegle restore` and `aegle lake erase` as an operator calls
+//! them, with a real node.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
-use serde_json::Value;
+use aegle_node::{Client, Question};
+use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+const ADMIN_PASSPHRASE: &str = "the first one who may sign in";
+const PATIENT_PASSPHRASE: &str = "one who was given a medicine";
 
 /// A network of one centre, and a folder for its backup.
 struct Place {
@@ -67,7 +72,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aegle"));
         command.args(words);
         command.env("AEGLE_PASSPHRASE", "the words that open this centre");
-        command.env("AEGLE_ADMIN_PASSPHRASE", "the first one who may sign in");
+        command.env("AEGLE_ADMIN_PASSPHRASE", ADMIN_PASSPHRASE);
+        command.env("AEGLE_BACKUP_PASSPHRASE", "the words that open the keys");
         command
     }
 
@@ -106,6 +112,59 @@ impl Place {
         let (found, code) = self.verify();
         assert_eq!((&found["holds"], code), (&Value::Bool(true), Some(0)), "{found}");
         found["height"].as_u64().unwrap()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A command about this node, with words before its configuration.
+    fn with_config(&self, words: &[&str]) -> Output {
+        let config = self.config();
+        Self::aegle(&[words, &["--config", config.to_str().unwrap()]].concat())
+    }
+
+    /// Two patients with a medicine each, in a folder to ingest.
+    fn source(&self) -> String {
+        let folder = self.folder.path().join("source");
+        fs::create_dir_all(&folder).unwrap();
+        let catalogue = "centre = \"ZMC\"\nversion = 1\nlanguage = \"en\"\n\
+            [tags]\nmedication = { en = \"Medication\" }\n\
+            [tables.use]\npatient = \"patnr\"\n[tables.use.columns]\n\
+            patnr = { type = \"text\", key = true }\n\
+            product = { type = \"text\", tags = [\"medication\"] }\n";
+        fs::write(folder.join("catalogue.toml"), catalogue).unwrap();
+        let rows = "patnr,product\nP-1,aspirin\nP-2,metformin\nP-1,losartan\n";
+        fs::write(folder.join("use.csv"), rows).unwrap();
+        folder.to_str().unwrap().to_owned()
+    }
+
+    /// Somebody who signs in at the node.
+    fn signed_in<T>(&self, login: &str, passphrase: &str, ask: impl AsyncFnOnce(Client) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = Client::new(&format!("http://{}", self.api)).unwrap();
+            ask(client.sign_in(login, passphrase).await.unwrap()).await
+        })
+    }
+
+    /// Brings the patient with a number into the network; the handle, or why not.
+    fn enrol(&self, number: &str) -> Result<String, String> {
+        let patient = json!({
+            "number": number, "login": number, "name": number, "passphrase": PATIENT_PASSPHRASE,
+        });
+        let enrolled = self.signed_in("admin", ADMIN_PASSPHRASE, async |admin| {
+            admin.post("/patients", &patient).await
+        });
+        let enrolled = enrolled.map_err(|error| format!("{error:#}"))?;
+        Ok(enrolled["handle"].as_str().unwrap().to_owned())
+    }
+
+    /// What a patient is shown of the own record.
+    fn shown(&self, number: &str) -> String {
+        self.signed_in(number, PATIENT_PASSPHRASE, async |patient| {
+            format!("{:?}", patient.record(&Question::default()).await)
+        })
     }
 
     fn start(&self) -> Node {
@@ -239,6 +298,78 @@ fn a_ledger_is_backed_up_verified_and_restored() {
         place.back_up();
         place.verified() > height
     });
+    assert!(!node.log().contains("ERROR"), "{}", node.log());
+    node.stop();
+}
+
+#[test]
+fn a_patient_is_erased_for_good_and_the_lake_comes_back_without() {
+    let place = Place::new();
+    let node = place.start();
+    let (source, backup) = (place.source(), place.path("lake-backup"));
+    well(&place.with_config(&["lake", "ingest", &source]));
+    // The node brings its catalogue to the ledger first.
+    node.wait("serving records", || place.enrol("P-1").is_ok());
+    let (one, _two) = (place.enrol("P-1").unwrap(), place.enrol("P-2").unwrap());
+    node.wait("showing", || place.shown("P-2").contains("metformin"));
+    assert!(place.shown("P-1").contains("aspirin"));
+    well(&place.with_config(&["backup", "keys", &place.path("keys-1")]));
+    let first = well(&place.with_config(&["backup", "lake", &backup]));
+    assert!(first.contains("1 objects, 1 new") && first.contains("of key epoch 1"), "{first}");
+    assert!(!first.contains("height 0"), "{first}");
+
+    // Nothing happens to who is not confirmed, and all of it to who is, beside the running node.
+    let asked = refused(&place.with_config(&["lake", "erase", &one]));
+    assert!(asked.contains("nothing was erased"), "{asked}");
+    assert!(place.shown("P-1").contains("aspirin"));
+    let erased = well(&place.with_config(&["lake", "erase", &one, "--yes"]));
+    assert!(
+        erased.contains("2 rows of one patient") && erased.contains("since key epoch 2"),
+        "{erased}"
+    );
+    let (_, receipt) = erased.split_once("the receipt is `").unwrap();
+    let (receipt, _) = receipt.split_once('`').unwrap();
+    let genesis = place.home().join("genesis");
+    let genesis = ["--genesis", genesis.to_str().unwrap(), "--json"];
+    let held = well(&Place::aegle(&[["verify", "receipt", receipt].as_slice(), &genesis].concat()));
+    let held: Value = serde_json::from_str(&held).unwrap();
+    assert_eq!((&held["holds"], &held["transaction"]), (&json!(true), &json!("erase")), "{held}");
+    let log = place.signed_in("P-1", PATIENT_PASSPHRASE, async |it| it.get("/log").await.unwrap());
+    let last = log["entries"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["event"], &last["epoch"]), (&json!("erased"), &json!(2)), "{last}");
+    assert_eq!(log["complete"], true);
+    assert!(!place.shown("P-1").contains("aspirin") && place.shown("P-2").contains("metformin"));
+    let again = well(&place.with_config(&["lake", "ingest", &source]));
+    assert!(again.contains("2 rows of patients who were erased here"), "{again}");
+    let twice = refused(&place.with_config(&["lake", "erase", "P-1", "--yes"]));
+    assert!(twice.contains("was erased here before"), "{twice}");
+    let runs = refused(&place.with_config(&["restore", "lake", &backup]));
+    assert!(runs.contains("stop it first"), "{runs}");
+    node.stop();
+
+    // The backup of before is noise, whatever is left on this machine.
+    let lake = place.home().join("data/lake");
+    fs::rename(&lake, place.path("lost")).unwrap();
+    let noise = refused(&place.with_config(&["restore", "lake", &backup]));
+    assert!(noise.contains("key epoch 1") && noise.contains("nobody can read it"), "{noise}");
+    fs::rename(place.path("lost"), &lake).unwrap();
+    // A new one serves on an empty machine that has the keys.
+    let second = well(&place.with_config(&["backup", "lake", &backup]));
+    assert!(second.contains("1 objects, 0 new") && second.contains("of key epoch 2"), "{second}");
+    well(&place.with_config(&["backup", "keys", &place.path("keys-2")]));
+    fs::remove_dir_all(&lake).unwrap();
+    fs::remove_file(place.home().join("data/lake.keks")).unwrap();
+    let keyless = refused(&place.with_config(&["restore", "lake", &backup]));
+    assert!(keyless.contains("key epoch 2, whose key is not here"), "{keyless}");
+    let back = well(&place.with_config(&["restore", "keys", &place.path("keys-2")]));
+    assert!(back.contains("key epoch 2 are back"), "{back}");
+    let there = refused(&place.with_config(&["restore", "keys", &place.path("keys-1")]));
+    assert!(there.contains("is there already"), "{there}");
+    let restored = well(&place.with_config(&["restore", "lake", &backup]));
+    assert!(restored.contains("lake restored: 1 objects"), "{restored}");
+    let node = place.start();
+    node.wait("showing", || place.shown("P-2").contains("metformin"));
+    assert!(!place.shown("P-1").contains("aspirin"));
     assert!(!node.log().contains("ERROR"), "{}", node.log());
     node.stop();
 }

@@ -81,6 +81,13 @@ enum Event {
         /// The parts.
         parts: Vec<DeliveredPart>,
     },
+    /// The author destroyed the keys to everything it held of the patient, and is linked no more.
+    Erased {
+        /// The first of the author's key epochs in which nothing can be read.
+        epoch: u32,
+        /// Binds the author to what it noted about the erasure, in hex.
+        commitment: String,
+    },
     /// Concerns no patient.
     Other,
 }
@@ -243,6 +250,9 @@ impl Event {
                 request: request.to_string(),
                 parts: parts.into_iter().map(|part| DeliveredPart::new(part, names)).collect(),
             },
+            Seen::Erased { epoch, commitment } => {
+                Self::Erased { epoch, commitment: commitment.to_string() }
+            }
             Seen::Other => Self::Other,
         }
     }

@@ -3,6 +3,8 @@
 //! What cannot be understood is left out or replaced by the weakest reading, so that the rest can
 //! still be checked.
 
+use super::anchors;
+use super::origin::{Declared as DeclaredSource, Sources};
 use super::{Catalogue, Column, FILE, Labels, Patient, Table, raw};
 use crate::finding::Findings;
 use crate::hole::Hole;
@@ -45,17 +47,29 @@ impl<'a> Builder<'a> {
         self.version = raw.version.into_inner().max(1);
         self.language(&raw.language);
         self.declare(raw.tags);
+        let mut sources = self.sources(raw.sources);
         let mut tables = Vec::new();
         for (name, table) in raw.tables {
             let Some(name) = self.name("table", &name) else { continue };
-            tables.push(self.table(name, table));
+            tables.push(self.table(name, table, &mut sources));
         }
+        let sources = sources.finish(self.findings);
         self.whole(&tables.iter().map(|(table, _)| table).collect::<Vec<_>>());
         for (table, line) in &tables {
             self.patients(table, *line, &tables);
         }
         let tables = tables.into_iter().map(|(table, _)| table).collect();
-        self.finish(centre, raw.language.into_inner(), tables)
+        self.finish(centre, raw.language.into_inner(), tables, sources)
+    }
+
+    fn sources(&mut self, raw: raw::Entries<raw::Entries<Spanned<raw::Setting>>>) -> Sources<'a> {
+        let mut sources = Sources::new(self.text);
+        for (name, settings) in raw {
+            let line = line(self.text, name.span().start);
+            let Some(name) = self.name("source", &name) else { continue };
+            sources.declare(name, line, settings, self.findings);
+        }
+        sources
     }
 
     fn declare(&mut self, tags: raw::Entries<raw::Labels>) {
@@ -70,7 +84,22 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn table(&mut self, name: Name, raw: raw::Table) -> (Table, u64) {
+    fn table(
+        &mut self,
+        name: Name,
+        mut raw: raw::Table,
+        sources: &mut Sources<'_>,
+    ) -> (Table, u64) {
+        let (mut columns, mut lines) = (Vec::new(), BTreeMap::new());
+        let mut paths = Vec::new();
+        for (column, mut raw) in std::mem::take(&mut raw.columns) {
+            let at = line(self.text, column.span().start);
+            let Some(column) = self.name("column", &column) else { continue };
+            lines.insert(column.clone(), at);
+            paths.push((column.clone(), raw.path.take()));
+            columns.push(self.column(&name, column, at, raw));
+        }
+        let origin = sources.origin(&name, &raw, &paths, self.findings);
         let file = match raw.file {
             None => format!("{name}.csv"),
             Some(file) => {
@@ -81,15 +110,13 @@ impl<'a> Builder<'a> {
             }
         };
         let labels = self.labels(raw.labels);
-        let mut columns = Vec::new();
-        for (column, raw) in raw.columns {
-            let at = line(self.text, column.span().start);
-            let Some(column) = self.name("column", &column) else { continue };
-            columns.push(self.column(&name, column, at, raw));
-        }
         let line = line(self.text, raw.patient.span().start);
         let patient = self.patient(&name, line, raw.patient.into_inner());
-        (Table { name, file, patient, labels, columns }, line)
+        let table = Table { name, file, patient, labels, columns, origin };
+        for (column, wrong) in anchors::table(&table) {
+            self.findings.add(FILE, lines.get(&column).copied(), wrong.hole(&table.name, &column));
+        }
+        (table, line)
     }
 
     fn patient(&mut self, table: &Name, line: u64, raw: raw::Patient) -> Patient {
@@ -125,9 +152,13 @@ impl<'a> Builder<'a> {
             _ => {}
         }
         let labels = self.labels(raw.labels);
+        let anchor = raw.hub.as_ref().and_then(|hub| {
+            let anchor = anchors::column(hub.get_ref(), kind);
+            anchor.map_err(|wrong| self.add(hub, wrong.hole(table, &name))).ok()
+        });
         let tags = self.column_tags(&what, since, raw.tags);
         let tags = if raw.key { BTreeMap::new() } else { tags };
-        Column { name, kind, key: raw.key, unit: raw.unit, tags, labels, cell: None }
+        Column { name, kind, key: raw.key, anchor, unit: raw.unit, tags, labels, cell: None }
     }
 
     fn column_tags(
@@ -207,19 +238,28 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn finish(self, centre: Name, language: String, mut tables: Vec<Table>) -> Catalogue {
+    fn finish(
+        self,
+        centre: Name,
+        language: String,
+        mut tables: Vec<Table>,
+        sources: Vec<DeclaredSource>,
+    ) -> Catalogue {
         let cells = assign_cells(&mut tables);
         let tag = |(name, declared): (Name, Declared)| Tag { name, labels: declared.labels };
         let tags: Vec<Tag> = self.tags.into_iter().map(tag).collect();
         let labels: Vec<_> = tags.iter().map(|tag| (&tag.name, &tag.labels)).collect();
         let meaning = borsh::to_vec(&(&centre, self.version, &language, labels, &tables));
         let meaning = meaning.expect("writing to memory cannot fail");
-        let catalogue = Hash::of("aegle catalogue v1", &[&meaning]);
+        // A table that is a CSV file adds nothing, so that its catalogue keeps the hash it had.
+        let origins: Vec<_> = tables.iter().filter_map(|table| table.origin.meaning()).collect();
+        let parts = std::iter::once(&meaning).chain(&origins).map(Vec::as_slice);
+        let catalogue = Hash::of("aegle catalogue v1", &parts.collect::<Vec<_>>());
         let vocabulary = Vocabulary { version: self.version, catalogue, tags, cells };
         if let Err(error @ VocabularyError::TooMany { .. }) = vocabulary.check() {
             self.findings.add(FILE, None, Hole::TooMany(error.to_string()));
         }
-        Catalogue { centre, version: self.version, language, tables, vocabulary }
+        Catalogue { centre, version: self.version, language, tables, sources, vocabulary }
     }
 
     fn name(&mut self, what: &'static str, text: &Spanned<String>) -> Option<Name> {

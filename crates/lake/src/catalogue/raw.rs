@@ -16,6 +16,8 @@ pub(super) struct Catalogue {
     #[serde(default)]
     pub(super) tags: Entries<Labels>,
     #[serde(default)]
+    pub(super) sources: Entries<Entries<Spanned<Setting>>>,
+    #[serde(default)]
     pub(super) tables: Entries<Table>,
 }
 
@@ -23,6 +25,11 @@ pub(super) struct Catalogue {
 #[serde(deny_unknown_fields)]
 pub(super) struct Table {
     pub(super) file: Option<Spanned<String>>,
+    pub(super) from: Option<Spanned<String>>,
+    pub(super) select: Option<Spanned<String>>,
+    #[serde(default, rename = "where")]
+    pub(super) filter: Entries<String>,
+    pub(super) watermark: Option<Spanned<String>>,
     pub(super) patient: Spanned<Patient>,
     #[serde(default)]
     pub(super) labels: Labels,
@@ -47,8 +54,10 @@ pub(super) struct Through {
 #[serde(deny_unknown_fields)]
 pub(super) struct Column {
     pub(super) r#type: Spanned<String>,
+    pub(super) path: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) key: bool,
+    pub(super) hub: Option<Spanned<String>>,
     pub(super) unit: Option<String>,
     #[serde(default)]
     pub(super) tags: Vec<Spanned<String>>,
@@ -65,6 +74,29 @@ pub(super) struct Entries<T>(Vec<(Spanned<String>, T)>);
 impl<T> Default for Entries<T> {
     fn default() -> Self {
         Self(Vec::new())
+    }
+}
+
+/// The value of a setting of a source.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a setting is a text or a number")]
+pub(super) enum Setting {
+    Text(String),
+    Number(u64),
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+impl<T> Entries<T> {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, (Spanned<String>, T)> {
+        self.0.iter()
     }
 }
 

@@ -228,7 +228,7 @@ fn malformed_toml_names_its_line() {
         "unit =",
         "units =",
         &[
-            "catalogue.toml, line 20: unknown field `units`, expected one of `type`, `key`, `unit`, `tags`, `since`, `labels`",
+            "catalogue.toml, line 20: unknown field `units`, expected one of `type`, `path`, `key`, `hub`, `unit`, `tags`, `since`, `labels`",
         ],
     );
     check(
@@ -256,4 +256,73 @@ fn the_documented_example_is_sound() {
     let example = example.fold(String::new(), |text, line| text + &line[3..] + "\n");
     let error = Catalogue::parse(&example).err().map(|error| error.to_string());
     assert_eq!(error, None);
+}
+
+#[test]
+fn columns_are_anchored_at_hubs() {
+    let text = SOUND
+        .replace(
+            r#"type = "integer", key = true"#,
+            r#"type = "integer", key = true, hub = "event:episode""#,
+        )
+        .replace(
+            r#"name    = { type = "text","#,
+            r#"name    = { type = "text", hub = "person:professional","#,
+        );
+    let catalogue = Catalogue::parse(&text).unwrap();
+    let anchor = |table: &str, column: &str| {
+        let column = catalogue.table(table)?.column(column)?;
+        column.anchor.as_ref().map(ToString::to_string)
+    };
+    assert_eq!(anchor("use", "episode").as_deref(), Some("event:episode"));
+    assert_eq!(anchor("doctor", "name").as_deref(), Some("person:professional"));
+    assert_eq!(anchor("use", "product"), None);
+    assert_eq!(catalogue.tables()[0].event_columns(), [1]);
+    assert_ne!(catalogue.hash(), Catalogue::parse(SOUND).unwrap().hash(), "hubs are meaning");
+}
+
+#[test]
+fn a_hub_that_cannot_be_is_a_hole() {
+    let product = r#"product = { type = "text","#;
+    let hub = |hub: &str| format!("{product} hub = \"{hub}\",");
+    let cannot =
+        "catalogue.toml, line 18: column `product` of table `use` cannot be anchored at its hub: ";
+    for (text, reason) in [
+        ("thing", "there is no such hub; the hubs are time, person, object, location and event"),
+        ("person", "a person needs a role, such as `person:professional`"),
+        (
+            "person:patient",
+            "the role `patient` is that of the patient whom the row belongs to; name another role",
+        ),
+        ("event:", "the role is no name; write for example `person:professional`"),
+        ("time:begin", "a time has no role; write `time`"),
+    ] {
+        check(product, &hub(text), &[&format!("{cannot}{reason}")]);
+    }
+    let rule = "a time is a `date` or a `time`, every other key is `text` or an `integer`";
+    let wrong = format!(
+        "catalogue.toml, line 18: column `product` of table `use` is text and cannot be a business key of the hub `time`; {rule}"
+    );
+    check(product, &hub("time"), &[&wrong]);
+    let wrong = format!(
+        "catalogue.toml, line 20: column `dose` of table `use` is a decimal number of at most 28 digits and cannot be a business key of the hub `object`; {rule}"
+    );
+    check(r#"unit = "mg","#, r#"unit = "mg", hub = "object","#, &[&wrong]);
+    check(
+        product,
+        &format!(
+            "extra = {{ type = \"text\", key = true, hub = \"event:a\" }}\n{}",
+            hub("event:b")
+        ),
+        &[
+            "catalogue.toml, line 19: column `product` of table `use` is anchored at another event than the columns before; a row is about one event",
+        ],
+    );
+    check(
+        r#"patnr   = { type = "text", key = true"#,
+        r#"patnr   = { type = "text", key = true, hub = "person:client""#,
+        &[
+            "catalogue.toml, line 16: column `patnr` of table `use` holds the patient number, which is the patient's business key already; remove its `hub`",
+        ],
+    );
 }

@@ -1,47 +1,138 @@
-//! Writes one batch: a table's rows, patient by patient, into packs and the index.
+//! Writes one batch: a table's new rows, patient by patient, into packs and the index.
+//!
+//! What a patient's rows were before is taken from the index: rows that are still there are left
+//! where they lie, rows that are gone are noted as ended, only the others are sealed and stored. A
+//! table that the catalogue does not have any more ends with all its rows.
 
+use super::documents::detach;
 use super::plan::Plan;
 use super::rows::{PatientRows, Rows, Share};
 use super::{IngestError, Progress, Written};
 use crate::crypt::Secret;
-use crate::frame::{FrameKey, Place};
-use crate::index::Extent;
+use crate::document::DocumentKey;
+use crate::frame::{BatchName, FrameKey, Place};
+use crate::index::vault::{self, End, Stored};
+use crate::index::{Extent, NewBatch};
+use crate::keys::PatientKey;
 use crate::lake::Lake;
-use std::path::Path;
+use crate::source::Sources;
+use aegle_vault::{History, Load, RowId};
+use std::collections::BTreeMap;
 
-/// A share of a table's file that is held in memory at once, in bytes.
+/// A share of a table's fields that is held in memory at once, in bytes.
 const SHARE_BYTES: u64 = 128 << 20;
 
 /// A pack is stored when it has grown to this many bytes.
 const PACK_BYTES: usize = 8 << 20;
 
-/// How many patients' keys are made in one durable step.
-const KEYS_AT_ONCE: usize = 1024;
+/// About how many patients are compared with what they had, and their keys made, in one step.
+const PATIENTS_AT_ONCE: u64 = 1024;
 
 /// What is written while a batch is.
 type Report<'a, 'b> = (&'a mut Written, &'a mut (dyn FnMut(&Progress) + 'b));
 
-/// Writes the batch of the table at `position` and returns its id. Nobody sees it yet.
+/// Names the batch that `load` brings to the table at `position`.
+pub(super) fn name(lake: &Lake, plan: &Plan, (position, load): (usize, Load)) -> BatchName {
+    // Which rows are new depends on what was there before, and so on the number of the load.
+    let (load, catalogue) = (load.0.to_le_bytes(), plan.layout.catalogue.version().to_le_bytes());
+    let parts = [plan.contents[position].name.as_slice(), &load, &catalogue];
+    lake.keys.naming().mac("aegle lake batch v2", &parts)
+}
+
+/// Writes the batch that `load` brings to the table at `position`, whose fields have so many bytes.
+/// Nobody sees it yet.
 pub(super) fn write(
     lake: &Lake,
-    folder: &Path,
+    sources: &mut Sources,
     plan: &Plan,
-    position: usize,
+    (position, bytes, load): (usize, u64, Load),
     report: Report<'_, '_>,
-) -> Result<i64, IngestError> {
-    let planned = &plan.batches[position];
-    let table = &plan.layout.catalogue.tables()[position];
-    let id = lake.index.begin_batch(&planned.name, table.name.as_str(), planned.file_bytes)?;
+) -> Result<(), IngestError> {
+    let content = &plan.contents[position];
+    let table = plan.layout.catalogue.tables()[position].name.as_str();
+    let name = name(lake, plan, (position, load));
+    let id = lake.index.begin_batch(&NewBatch {
+        name: &name,
+        table,
+        load,
+        catalogue: plan.layout.catalogue.version(),
+        meaning: &plan.layout.meanings[position],
+        file_bytes: content.file_bytes,
+    })?;
+    let before = Before { lake, table, load, ends: Vec::new() };
+    let (pack, extents) = (Vec::new(), Vec::new());
     let mut writer =
-        Writer { lake, plan, position, id, pack: Vec::new(), extents: Vec::new(), report };
-    let shares = planned.file_bytes.div_ceil(SHARE_BYTES).max(1);
+        Writer { lake, plan, position, id, name, before, pack, extents, erased: 0, report };
+    let shares = bytes.div_ceil(SHARE_BYTES).max(1);
     for index in 0..shares {
         let share = Share { index, of: shares };
-        let rows = Rows::load(&lake.keys, &plan.layout, folder, position, share)?;
-        writer.add(&rows)?;
+        let rows = Rows::load(&lake.keys, &plan.layout, sources, position, share)?;
+        writer.add(&rows, share)?;
     }
     writer.store()?;
-    Ok(id)
+    Ok(lake.index.finish_batch(id, writer.erased)?)
+}
+
+/// Ends every row of a table that is not in the catalogue any more.
+pub(super) fn end(lake: &Lake, table: &str, load: Load) -> Result<(), IngestError> {
+    let mut before = Before { lake, table, load, ends: Vec::new() };
+    for range in Share::WHOLE.cut(ranges(lake, 0)?) {
+        for (patient, stored) in before.held(range)? {
+            before.change(&patient, &stored, &[]);
+        }
+        before.store()?;
+    }
+    Ok(())
+}
+
+/// Into how many ranges patients are cut, so that each has about as many as are looked up at once.
+fn ranges(lake: &Lake, arriving: usize) -> Result<u64, IngestError> {
+    let known = lake.index.state()?.map_or(0, |state| state.patients);
+    Ok(known.max(arriving as u64) / PATIENTS_AT_ONCE + 1)
+}
+
+/// What a table was before the load, and what of it ends.
+struct Before<'a> {
+    lake: &'a Lake,
+    table: &'a str,
+    load: Load,
+    ends: Vec<End>,
+}
+
+impl Before<'_> {
+    /// The rows of a range of patients that held until now.
+    fn held(&self, range: Share) -> Result<BTreeMap<PatientKey, Vec<Stored>>, IngestError> {
+        let (before, last) = (range.before(), range.last());
+        let range = (before.as_ref(), &last);
+        Ok(self.lake.index.look(|connection| vault::held(connection, self.table, range))?)
+    }
+
+    /// Notes what ends and yields which of the arriving rows begin.
+    fn change(
+        &mut self,
+        patient: &PatientKey,
+        stored: &[Stored],
+        arriving: &[RowId],
+    ) -> Vec<usize> {
+        let mut history = History::new(stored.iter().map(|stored| stored.held).collect());
+        let change = history.load(self.load, arriving).expect("loads are numbered in order");
+        let mut ends: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        for stored in change.ended.iter().map(|place| &stored[*place]) {
+            ends.entry(stored.batch).or_default().push(stored.place);
+        }
+        let end = |(batch, rows)| End { patient: *patient, batch, rows };
+        self.ends.extend(ends.into_iter().map(end));
+        change.begun
+    }
+
+    /// Tells the index what ended.
+    fn store(&mut self) -> Result<(), IngestError> {
+        if !self.ends.is_empty() {
+            self.lake.index.add_ends(self.load, &self.ends)?;
+            self.ends.clear();
+        }
+        Ok(())
+    }
 }
 
 struct Writer<'a, 'b, 'c> {
@@ -49,31 +140,74 @@ struct Writer<'a, 'b, 'c> {
     plan: &'a Plan,
     position: usize,
     id: i64,
+    name: BatchName,
+    before: Before<'a>,
     pack: Vec<u8>,
     extents: Vec<Extent>,
+    /// Rows of patients who were erased; they are left out.
+    erased: u64,
     report: Report<'b, 'c>,
 }
 
 impl Writer<'_, '_, '_> {
-    fn add(&mut self, rows: &Rows) -> Result<(), IngestError> {
-        let mut patients = rows.patients().peekable();
-        while patients.peek().is_some() {
-            let some: Vec<_> = patients.by_ref().take(KEYS_AT_ONCE).collect();
-            let names: Vec<_> = some.iter().map(PatientRows::patient).collect();
-            let keys = self.lake.keys.data_keys(&names)?;
-            for (patient, key) in some.iter().zip(&keys) {
-                self.patient(patient, key);
-                if self.pack.len() >= PACK_BYTES {
-                    self.store()?;
-                }
+    fn add(&mut self, rows: &Rows, share: Share) -> Result<(), IngestError> {
+        if !rows.hubs().is_empty() {
+            self.lake.index.add_hubs(self.id, rows.hubs())?;
+        }
+        let patients: Vec<_> = rows.patients().collect();
+        let mut patients = patients.as_slice();
+        for range in share.cut(ranges(self.lake, patients.len())?) {
+            let here = patients.partition_point(|rows| rows.patient() <= range.last());
+            let (here, later) = patients.split_at(here);
+            patients = later;
+            self.range(range, here)?;
+        }
+        Ok(())
+    }
+
+    fn range(&mut self, range: Share, patients: &[PatientRows<'_>]) -> Result<(), IngestError> {
+        let mut held = self.before.held(range)?;
+        let mut begun = Vec::new();
+        for rows in patients {
+            let (patient, ids) = (rows.patient(), rows.ids());
+            let stored = held.remove(&patient).unwrap_or_default();
+            let places = self.before.change(&patient, &stored, &ids);
+            if !places.is_empty() {
+                begun.push((*rows, places.iter().map(|place| ids[*place]).collect(), places));
+            }
+        }
+        for (patient, stored) in held {
+            self.before.change(&patient, &stored, &[]);
+        }
+        self.before.store()?;
+        if begun.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = begun.iter().map(|(rows, ..)| rows.patient()).collect();
+        let keys = self.lake.keys.data_keys(&names)?;
+        for ((rows, ids, places), key) in begun.into_iter().zip(&keys) {
+            let Some(key) = key else {
+                self.erased += places.len() as u64;
+                continue;
+            };
+            self.patient(&rows, (ids, &places), key)?;
+            if self.pack.len() >= PACK_BYTES {
+                self.store()?;
             }
         }
         Ok(())
     }
 
-    fn patient(&mut self, rows: &PatientRows<'_>, key: &Secret) {
-        let (patient, count) = (rows.patient(), rows.count());
-        let (key, batch) = (FrameKey::new(key), &self.plan.batches[self.position].name);
+    fn patient(
+        &mut self,
+        rows: &PatientRows<'_>,
+        (ids, places): (Vec<RowId>, &[usize]),
+        key: &Secret,
+    ) -> Result<(), IngestError> {
+        let patient = rows.patient();
+        let documents = DocumentKey::new(&patient, key);
+        let count = u32::try_from(ids.len()).expect("a share of a file has less than 2^32 rows");
+        let (key, batch) = (FrameKey::new(key), &self.name);
         let place = Place { patient: &patient, batch, rows: count };
         let cuts = &self.plan.layout.cuts[self.position];
         if self.pack.is_empty() {
@@ -81,12 +215,22 @@ impl Writer<'_, '_, '_> {
             self.pack.extend_from_slice(batch);
         }
         let start = self.pack.len();
-        for ((frame, cell), cut) in rows.cut(cuts.len()).into_iter().zip(0..).zip(cuts) {
+        for ((frame, cell), cut) in rows.cut(places, cuts.len()).into_iter().zip(0..).zip(cuts) {
+            let frame = if cut.has_bytes {
+                let (written, progress) = (&mut *self.report.0, &mut *self.report.1);
+                detach(self.lake, self.id, &documents, frame, &mut |bytes| {
+                    written.bytes += bytes;
+                    progress(&Progress::Stored { bytes, rows: 0 });
+                })?
+            } else {
+                frame
+            };
             key.seal(&place, (cell, &cut.name), frame, &mut self.pack);
             self.report.0.frames += 1;
         }
         let (start, length) = (start as u64, (self.pack.len() - start) as u64);
-        self.extents.push(Extent { patient, start, length, rows: count });
+        self.extents.push(Extent { patient, start, length, rows: ids });
+        Ok(())
     }
 
     /// Stores the pack, then tells the index.
@@ -99,7 +243,8 @@ impl Writer<'_, '_, '_> {
         let name = self.lake.keys.naming().mac("aegle lake pack v1", &[&pack]);
         self.lake.objects.put(&name, pack)?;
         self.report.0.bytes += bytes;
-        (self.report.1)(&Progress::Stored { bytes });
+        let rows = self.extents.iter().map(|extent| extent.rows.len() as u64).sum();
+        (self.report.1)(&Progress::Stored { bytes, rows });
         self.lake.index.add_pack(self.id, (&name, bytes), &self.extents)?;
         self.extents.clear();
         (self.report.1)(&Progress::Indexed);

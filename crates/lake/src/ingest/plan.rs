@@ -1,19 +1,17 @@
-//! Names what a source holds: one batch per table, by meaning and content.
+//! Names what a source holds: table by table, by meaning and content.
 
 use super::IngestError;
-use crate::catalogue::{Catalogue, FILE, Patient, Table};
+use crate::catalogue::{Patient, Table};
 use crate::crypt::MacKey;
 use crate::frame::BatchName;
 use crate::layout::Layout;
-use crate::source::fingerprint;
-use aegle_model::Hash;
-use std::path::Path;
+use crate::source::{Content, Sources, Unreadable};
 
-/// The batches of a source.
+/// The tables of a source.
 pub(super) struct Plan {
     pub(super) layout: Layout,
     /// In the order of the catalogue's tables.
-    pub(super) batches: Vec<Planned>,
+    pub(super) contents: Vec<Planned>,
     /// Names the whole source.
     pub(super) source: [u8; 32],
 }
@@ -26,20 +24,24 @@ pub(super) struct Planned {
 }
 
 impl Plan {
-    pub(super) fn new(naming: &MacKey, layout: Layout, folder: &Path) -> Result<Self, IngestError> {
-        let batches = plan(naming, &layout.catalogue, folder)?;
-        let names: Vec<&[u8]> = batches.iter().map(|batch| batch.name.as_slice()).collect();
+    pub(super) fn new(
+        naming: &MacKey,
+        layout: Layout,
+        sources: &mut Sources,
+    ) -> Result<Self, IngestError> {
+        let contents = plan(naming, &layout, sources)?;
+        let names: Vec<&[u8]> = contents.iter().map(|content| content.name.as_slice()).collect();
         let catalogue = layout.catalogue.hash();
         let parts = [&[catalogue.as_bytes().as_slice()], names.as_slice()].concat();
         let source = naming.mac("aegle lake source v1", &parts);
-        Ok(Self { layout, batches, source })
+        Ok(Self { layout, contents, source })
     }
 
     /// Checks that no file changed since the plan was made.
-    pub(super) fn verify(&self, naming: &MacKey, folder: &Path) -> Result<(), IngestError> {
-        let now = plan(naming, &self.layout.catalogue, folder)?;
+    pub(super) fn verify(&self, naming: &MacKey, sources: &mut Sources) -> Result<(), IngestError> {
+        let now = plan(naming, &self.layout, sources)?;
         let tables = self.layout.catalogue.tables().iter();
-        let mut pairs = tables.zip(self.batches.iter().zip(&now));
+        let mut pairs = tables.zip(self.contents.iter().zip(&now));
         match pairs.find(|(_, (then, now))| then != now) {
             Some((table, _)) => Err(IngestError::SourceChanged(table.file.clone())),
             None => Ok(()),
@@ -49,16 +51,16 @@ impl Plan {
 
 fn plan(
     naming: &MacKey,
-    catalogue: &Catalogue,
-    folder: &Path,
+    layout: &Layout,
+    sources: &mut Sources,
 ) -> Result<Vec<Planned>, IngestError> {
+    let catalogue = &layout.catalogue;
     let read = |table: &Table| {
-        let (content, bytes) = fingerprint(&folder.join(&table.file), naming)
-            .map_err(|source| IngestError::Unreadable { file: table.file.clone(), source })?;
-        Ok((content, bytes))
+        let unreadable = |Unreadable { file, source }| IngestError::Unreadable { file, source };
+        sources.content(table, naming).map_err(unreadable)
     };
     let files: Vec<_> = catalogue.tables().iter().map(read).collect::<Result<_, IngestError>>()?;
-    let name = |(table, (content, file_bytes)): (&Table, &([u8; 32], u64))| {
+    let name = |(position, (table, content)): (usize, (&Table, &Content))| {
         // Who owns a row of a table that is looked up depends on the other table's rows, too.
         let other = match &table.patient {
             Patient::Column(_) => None,
@@ -67,19 +69,11 @@ fn plan(
                 catalogue.tables().iter().position(named)
             }
         };
-        let through = other.map(|other| (&catalogue.tables()[other].patient, files[other].0));
-        let meaning = meaning(catalogue, table);
+        let through = other.map(|other| (&catalogue.tables()[other].patient, files[other].hash));
         let through = borsh::to_vec(&through).expect("writing to memory cannot fail");
-        let parts = [meaning.as_bytes().as_slice(), content, &through];
-        Planned { name: naming.mac("aegle lake batch v1", &parts), file_bytes: *file_bytes }
+        let origin = table.origin.meaning().unwrap_or_default();
+        let parts = [layout.meanings[position].as_slice(), &content.hash, &through, &origin];
+        Planned { name: naming.mac("aegle lake content v1", &parts), file_bytes: content.bytes }
     };
-    Ok(catalogue.tables().iter().zip(&files).map(name).collect())
-}
-
-/// The hash of what the frames of a table depend on; labels and units are not among it.
-fn meaning(catalogue: &Catalogue, table: &Table) -> Hash {
-    let columns = table.columns.iter().map(|column| (&column.name, column.kind, &column.tags));
-    let columns: Vec<_> = columns.collect();
-    let meaning = borsh::to_vec(&(FILE, catalogue.centre(), &table.name, &table.patient, columns));
-    Hash::of("aegle lake table v1", &[&meaning.expect("writing to memory cannot fail")])
+    Ok(catalogue.tables().iter().zip(&files).enumerate().map(name).collect())
 }

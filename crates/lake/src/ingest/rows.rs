@@ -3,12 +3,15 @@
 use super::IngestError;
 use crate::attribution::Attribution;
 use crate::check::CheckReport;
+use crate::crypt::MacKey;
 use crate::finding::Findings;
+use crate::index::vault::Hubs;
 use crate::keys::{Keys, PatientKey};
 use crate::layout::{Cut, Layout};
-use crate::source::{Row, TableReader};
+use crate::naming::RowNames;
+use crate::source::{Sources, TableReader, Typed, file_content};
 use crate::value::Value;
-use std::path::Path;
+use aegle_vault::RowId;
 
 /// One share of all patients, by the leading bits of their keys.
 #[derive(Clone, Copy)]
@@ -18,9 +21,32 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// All patients.
+    pub(super) const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// The share in this many parts, in the order of patients.
+    pub(super) fn cut(self, parts: u64) -> impl Iterator<Item = Self> {
+        let of = self.of * parts;
+        (self.index * parts..(self.index + 1) * parts).map(move |index| Self { index, of })
+    }
+
+    /// The last patient before the share; none before the first share.
+    pub(super) fn before(self) -> Option<PatientKey> {
+        Some(Self { index: self.index.checked_sub(1)?, of: self.of }.last())
+    }
+
     fn holds(self, patient: &PatientKey) -> bool {
         let [a, b, c, d, ..] = *patient;
         (u64::from(u32::from_be_bytes([a, b, c, d])) * self.of) >> 32 == self.index
+    }
+
+    /// The last patient that could be in the share.
+    pub(super) fn last(self) -> PatientKey {
+        let next = ((self.index + 1) << 32).div_ceil(self.of);
+        let leading = u32::try_from(next - 1).expect("a share begins below 2^32");
+        let mut last = [u8::MAX; 16];
+        last[..4].copy_from_slice(&leading.to_be_bytes());
+        last
     }
 }
 
@@ -29,30 +55,42 @@ impl Share {
 pub(super) struct Rows {
     /// For each row and each cut of the table: `length u32 ‖ encoded values`.
     bytes: Vec<u8>,
-    /// Patients with where a row of theirs begins; sorted by patient, then in the source's order.
-    owners: Vec<(PatientKey, usize)>,
+    /// Sorted by patient, then in the source's order.
+    owned: Vec<Owned>,
+    /// What the rows speak of.
+    hubs: Hubs,
+}
+
+/// A row of a patient.
+struct Owned {
+    patient: PatientKey,
+    /// Where it begins.
+    start: usize,
+    id: RowId,
 }
 
 impl Rows {
     pub(super) fn load(
         keys: &Keys,
         layout: &Layout,
-        folder: &Path,
+        sources: &mut Sources,
         position: usize,
         share: Share,
     ) -> Result<Self, IngestError> {
         let table = &layout.catalogue.tables()[position];
         let name = |number: &[u8]| Some(keys.patient(number)).filter(|key| share.holds(key));
-        let attribution = Attribution::load(&layout.catalogue, folder, table, name);
+        let attribution = Attribution::load(&layout.catalogue, sources, table, name);
+        let names = RowNames::new(keys.naming(), table, &layout.meanings[position]);
         let (mut rows, mut findings) = (Self::default(), Findings::default());
-        if let Some(mut reader) = TableReader::open(folder, table, &mut findings) {
+        if let Some(mut reader) = TableReader::open(sources, table, &mut findings) {
             while let Some(row) = reader.next(&mut findings) {
-                rows.add(
-                    &row,
-                    attribution.owners(&row, name),
-                    &layout.cuts[position],
-                    &mut findings,
-                );
+                let owners = attribution.owners(&row, name);
+                let Some(values) =
+                    (!owners.is_empty()).then(|| row.values(&mut findings)).flatten()
+                else {
+                    continue;
+                };
+                rows.add(values, &owners, &layout.cuts[position], (&names, keys.naming()))?;
             }
         }
         let findings = findings.into_sorted();
@@ -60,59 +98,96 @@ impl Rows {
             return Err(IngestError::Source(CheckReport { findings, tables: Vec::new() }));
         }
         // Stable: the rows of a patient stay in the order of the source.
-        rows.owners.sort_by_key(|(patient, _)| *patient);
+        rows.owned.sort_by_key(|owned| owned.patient);
         Ok(rows)
     }
 
     fn add(
         &mut self,
-        row: &Row<'_>,
-        owners: Vec<PatientKey>,
+        values: Vec<Typed>,
+        owners: &[PatientKey],
         cuts: &[Cut],
-        findings: &mut Findings,
-    ) {
-        if owners.is_empty() {
-            return;
-        }
-        let Some(values) = row.values(findings) else { return };
+        (names, naming): (&RowNames<'_>, &MacKey),
+    ) -> Result<(), IngestError> {
         let start = self.bytes.len();
-        self.owners.extend(owners.into_iter().map(|patient| (patient, start)));
-        for cut in cuts {
-            let head = self.bytes.len();
-            self.bytes.extend_from_slice(&[0; 4]);
-            let chosen = cut.columns.iter().filter_map(|column| values.get(*column));
-            chosen.for_each(|value: &Value| value.encode(&mut self.bytes));
-            let length = u32::try_from(self.bytes.len() - head - 4).expect("records are bounded");
-            self.bytes[head..head + 4].copy_from_slice(&length.to_le_bytes());
+        cut_into(&values, cuts, Typed::encode, &mut self.bytes);
+        let has_files = values.iter().any(|value| matches!(value, Typed::File(_)));
+        let values = values.into_iter().map(|value| named(value, naming));
+        let values: Vec<Value> = values.collect::<Result<_, _>>()?;
+        // What makes a row the same is what its files hold, not where they lie.
+        let mut held = Vec::new();
+        if has_files {
+            cut_into(&values, cuts, Value::encode, &mut held);
         }
+        self.hubs.extend(names.hubs(&values));
+        let event = names.event(&values);
+        for patient in owners {
+            let row = if has_files { held.as_slice() } else { &self.bytes[start..] };
+            let id = names.id(patient, event.as_deref(), row);
+            self.owned.push(Owned { patient: *patient, start, id });
+        }
+        Ok(())
     }
 
-    /// The rows of each patient.
+    /// What the rows speak of, besides their patients and events.
+    pub(super) fn hubs(&self) -> &Hubs {
+        &self.hubs
+    }
+
+    /// The rows of each patient, in the order of patients.
     pub(super) fn patients(&self) -> impl Iterator<Item = PatientRows<'_>> {
-        self.owners.chunk_by(|a, b| a.0 == b.0).map(|owned| PatientRows { rows: self, owned })
+        let same = |a: &Owned, b: &Owned| a.patient == b.patient;
+        self.owned.chunk_by(same).map(|owned| PatientRows { rows: self, owned })
+    }
+}
+
+/// Appends the values of each cut, with their length before them.
+fn cut_into<T>(values: &[T], cuts: &[Cut], encode: fn(&T, &mut Vec<u8>), out: &mut Vec<u8>) {
+    for cut in cuts {
+        let head = out.len();
+        out.extend_from_slice(&[0; 4]);
+        let chosen = cut.columns.iter().filter_map(|column| values.get(*column));
+        chosen.for_each(|value| encode(value, out));
+        let length = u32::try_from(out.len() - head - 4).expect("records are bounded");
+        out[head..head + 4].copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+/// The value, or for a file the keyed hash of what it holds.
+fn named(value: Typed, naming: &MacKey) -> Result<Value, IngestError> {
+    match value {
+        Typed::Value(value) => Ok(value),
+        Typed::File(path) => match file_content(&path, naming) {
+            Ok(content) => Ok(Value::Bytes(content.hash.to_vec())),
+            Err(source) => {
+                let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Err(IngestError::Unreadable { file, source })
+            }
+        },
     }
 }
 
 /// All rows of one patient.
+#[derive(Clone, Copy)]
 pub(super) struct PatientRows<'a> {
     rows: &'a Rows,
-    owned: &'a [(PatientKey, usize)],
+    owned: &'a [Owned],
 }
 
 impl PatientRows<'_> {
     pub(super) fn patient(&self) -> PatientKey {
-        self.owned[0].0
+        self.owned[0].patient
     }
 
-    pub(super) fn count(&self) -> u32 {
-        u32::try_from(self.owned.len()).expect("a share of a file has less than 2^32 rows")
+    pub(super) fn ids(&self) -> Vec<RowId> {
+        self.owned.iter().map(|owned| owned.id).collect()
     }
 
-    /// For each of `cuts` cuts, the encoded values of all rows.
-    pub(super) fn cut(&self, cuts: usize) -> Vec<Vec<u8>> {
+    /// For each of `cuts` cuts, the encoded values of the chosen rows.
+    pub(super) fn cut(&self, chosen: &[usize], cuts: usize) -> Vec<Vec<u8>> {
         let mut frames = vec![Vec::new(); cuts];
-        for (_, start) in self.owned {
-            let mut rest = &self.rows.bytes[*start..];
+        for place in chosen {
+            let mut rest = &self.rows.bytes[self.owned[*place].start..];
             for frame in &mut frames {
                 let (length, after) = rest.split_first_chunk().expect("rows are whole");
                 let length = usize::try_from(u32::from_le_bytes(*length)).expect("rows are small");
@@ -122,5 +197,24 @@ impl PatientRows<'_> {
             }
         }
         frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_meet_without_a_gap() {
+        for of in [1, 2, 3, 7, 1000] {
+            for index in 0..of {
+                let share = Share { index, of };
+                let last = share.last();
+                assert!(share.holds(&last));
+                let next = u128::from_be_bytes(last).checked_add(1).map(u128::to_be_bytes);
+                let held = next.is_some_and(|next| Share { index: index + 1, of }.holds(&next));
+                assert_eq!(held, index + 1 < of, "share {index} of {of}");
+            }
+        }
     }
 }

@@ -3,15 +3,19 @@
 //! The curated form of a table is `position u16 ‖ rows u32 ‖ values`, row after row, each row with
 //! the permitted columns in the table's order.
 
-use super::{ReadError, Structured};
+use super::{ReadError, Shown, Structured};
+use crate::catalogue::Table;
+use crate::document::DocumentKey;
 use crate::frame::{FrameKey, Place, split};
+use crate::kind::Kind;
 use crate::lake::Lake;
 use crate::layout::{Cut, Layout};
 use crate::lookup::Found;
 use crate::objects::ObjectError;
 use crate::part::{Part, PartTable};
-use crate::value::{self, Value};
+use crate::value::{self, Stored, Value};
 use aegle_model::CellId;
+use aegle_vault::Validity;
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
@@ -40,37 +44,85 @@ impl Chosen {
     }
 }
 
+/// What the curated zone is given.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) rows: Zeroizing<Vec<u8>>,
+    /// When each row held, for each table that has some.
+    pub(super) validity: Vec<Vec<Validity>>,
+}
+
 impl Lake {
     /// Opens the permitted frames and joins their rows.
     pub(super) fn gather(
         &self,
         structured: &Structured,
         chosen: &Chosen,
-    ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    ) -> Result<Gathered, ReadError> {
         let key = FrameKey::new(&structured.key);
-        let mut rows = Zeroizing::new(Vec::new());
+        let documents = DocumentKey::new(&structured.patient, &structured.key);
+        let mut gathered = Gathered::default();
         let mut size = 0;
-        for (position, (table, cuts)) in structured.layout.tables().enumerate() {
+        for (position, (table, _)) in structured.layout.tables().enumerate() {
             let named = |found: &&Found| found.table == table.name.as_str();
             let columns = &chosen.0[position];
-            let Some(found) = structured.found.iter().find(named) else { continue };
-            if columns.is_empty() {
+            let found: Vec<_> = structured.found.iter().filter(named).collect();
+            if columns.is_empty() || found.is_empty() {
                 continue;
             }
-            size += found.length;
+            size += found.iter().map(|found| found.length).sum::<u64>();
             if size > super::PART_MAX {
                 return Err(ReadError::TooLarge);
             }
-            let place =
-                Place { patient: &structured.patient, batch: &found.batch, rows: found.rows };
-            let mut extent = self.extent(found)?;
-            let position = u16::try_from(position).map_err(|_| ReadError::TooLarge)?;
-            rows.extend_from_slice(&position.to_le_bytes());
-            rows.extend_from_slice(&found.rows.to_le_bytes());
-            join(&key, &place, (cuts, columns), &mut extent, &mut rows)
-                .ok_or_else(|| ReadError::Object(ObjectError::Altered(hex::encode(found.pack))))?;
+            let count: u32 = found.iter().map(|found| found.held(structured.at)).sum();
+            let head = u16::try_from(position).map_err(|_| ReadError::TooLarge)?;
+            gathered.rows.extend_from_slice(&head.to_le_bytes());
+            gathered.rows.extend_from_slice(&count.to_le_bytes());
+            let bytes = |chosen: &ChosenColumn| table.columns[chosen.column].kind == Kind::Bytes;
+            let has_bytes = columns.iter().any(bytes);
+            let mut validity = Vec::new();
+            for found in found {
+                let opening = structured.opening(found, position, columns)?;
+                let mut extent = self.extent(found)?;
+                let mut joined = Zeroizing::new(Vec::new());
+                let rows = if has_bytes { &mut *joined } else { &mut *gathered.rows };
+                let validities = join(&key, (structured, found), &opening, &mut extent, rows)
+                    .ok_or_else(|| ObjectError::Altered(hex::encode(found.pack)))?;
+                validity.extend(validities);
+                self.attach(&documents, &joined, &mut size, &mut gathered.rows)?;
+            }
+            gathered.validity.push(validity);
         }
-        Ok(rows)
+        Ok(gathered)
+    }
+
+    /// Appends joined values with the documents in the place of their references.
+    fn attach(
+        &self,
+        key: &DocumentKey<'_>,
+        mut joined: &[u8],
+        size: &mut u64,
+        rows: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
+        while let Some(field) = value::take(&mut joined) {
+            let Some(Stored::Document(reference)) = value::stored(field) else {
+                rows.extend_from_slice(field);
+                continue;
+            };
+            *size += reference.length;
+            if *size > super::PART_MAX {
+                return Err(ReadError::TooLarge);
+            }
+            let altered = || ObjectError::Altered(hex::encode(reference.object));
+            let length = reference.sealed_length().ok_or_else(altered)?;
+            let range = (0, length);
+            let sealed = self.objects.read(&reference.object, range, length as u64)?;
+            let mut content = Zeroizing::new(Vec::with_capacity(length));
+            key.open(self.keys.naming(), &reference, &mut Zeroizing::new(sealed), &mut content)
+                .map_err(|_| altered())?;
+            value::encode_bytes(&content, rows);
+        }
+        Ok(())
     }
 
     fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ReadError> {
@@ -81,33 +133,107 @@ impl Lake {
     }
 }
 
-/// Appends the rows of one table; nothing when a frame is not what was written.
+/// Which frames of an extent are opened, and where their columns go.
+struct Opening<'a> {
+    /// For each cut its name and, when it is opened, the place of each of its columns in a row.
+    cuts: Vec<(&'a [u8; 32], Option<Vec<usize>>)>,
+    /// How many columns a row has.
+    columns: usize,
+}
+
+impl Structured {
+    fn opening(
+        &self,
+        found: &Found,
+        position: usize,
+        columns: &[ChosenColumn],
+    ) -> Result<Opening<'_>, ReadError> {
+        if found.meaning == self.layout.meanings[position] {
+            return Ok(opening_now(&self.layout.cuts[position], columns));
+        }
+        let table = &self.layout.catalogue.tables()[position];
+        let other = || ReadError::OtherCut { table: table.name.to_string() };
+        let layout = self.earlier.get(&found.catalogue).ok_or_else(other)?;
+        let mut tables = layout.tables();
+        let (then, cuts) = tables.find(|(then, _)| then.name == table.name).ok_or_else(other)?;
+        opening_then((table, columns), (then, cuts)).ok_or_else(other)
+    }
+}
+
+fn opening_now<'a>(cuts: &'a [Cut], columns: &[ChosenColumn]) -> Opening<'a> {
+    let place = |column: &usize| columns.iter().position(|chosen| chosen.column == *column);
+    let opening = |(position, cut): (usize, &'a Cut)| {
+        let opened = columns.iter().any(|chosen| chosen.cut == position);
+        (&cut.name, opened.then(|| cut.columns.iter().filter_map(place).collect()))
+    };
+    Opening { cuts: cuts.iter().enumerate().map(opening).collect(), columns: columns.len() }
+}
+
+/// How rows that were cut by an earlier catalogue are opened: columns are found by name, and a frame
+/// is opened only when every column in it may be shown now. Nothing when that cannot be.
+fn opening_then<'a>(
+    (now, columns): (&Table, &[ChosenColumn]),
+    (then, cuts): (&Table, &'a [Cut]),
+) -> Option<Opening<'a>> {
+    let same = |chosen: &ChosenColumn, column: usize| {
+        let (now, then) = (&now.columns[chosen.column], &then.columns[column]);
+        (now.name == then.name).then_some(now.kind == then.kind)
+    };
+    let place = |column: &usize| columns.iter().position(|chosen| same(chosen, *column).is_some());
+    let mut opening = Vec::with_capacity(cuts.len());
+    for cut in cuts {
+        let places: Vec<_> = cut.columns.iter().map(place).collect();
+        let opened = places.iter().any(Option::is_some);
+        let places = opened.then(|| places.into_iter().collect::<Option<Vec<_>>>());
+        let places = places.map_or(Some(None), |places| places.map(Some))?;
+        let kinds = |column: &usize| columns.iter().all(|c| same(c, *column) != Some(false));
+        if places.is_some() && !cut.columns.iter().all(kinds) {
+            return None;
+        }
+        opening.push((&cut.name, places));
+    }
+    Some(Opening { cuts: opening, columns: columns.len() })
+}
+
+/// Appends the rows of one extent that held and yields when they did; nothing when a frame is not
+/// what was written.
 fn join(
     key: &FrameKey,
-    place: &Place<'_>,
-    (cuts, columns): (&[Cut], &[ChosenColumn]),
+    (structured, found): (&Structured, &Found),
+    opening: &Opening<'_>,
     extent: &mut [u8],
     rows: &mut Vec<u8>,
-) -> Option<()> {
-    let mut opened: Vec<&[u8]> = vec![&[]; cuts.len()];
-    for (position, (frame, cut)) in
-        split(extent, cuts.len()).ok()?.into_iter().zip(cuts).enumerate()
-    {
-        if columns.iter().any(|chosen| chosen.cut == position) {
-            let cell = (u16::try_from(position).ok()?, &cut.name);
-            opened[position] = key.open(place, cell, frame).ok()?;
+) -> Option<Vec<Validity>> {
+    let place = Place { patient: &structured.patient, batch: &found.batch, rows: found.rows };
+    let mut opened: Vec<(&[u8], &[usize])> = Vec::with_capacity(opening.cuts.len());
+    let frames = split(extent, opening.cuts.len()).ok()?;
+    for ((position, frame), (name, columns)) in (0..).zip(frames).zip(&opening.cuts) {
+        if let Some(columns) = columns {
+            opened.push((key.open(&place, (position, name), frame).ok()?, columns));
         }
     }
-    for _ in 0..place.rows {
-        for chosen in columns {
-            rows.extend_from_slice(value::take(&mut opened[chosen.cut])?);
+    let mut row = vec![value::ABSENT; opening.columns];
+    let mut validity = Vec::new();
+    for place in 0..found.rows {
+        for (rest, columns) in &mut opened {
+            for column in *columns {
+                row[*column] = value::take(rest)?;
+            }
+        }
+        let held = found.validity(place);
+        if held.holds_at(structured.at) {
+            for value in &row {
+                rows.extend_from_slice(value);
+            }
+            validity.push(held);
         }
     }
-    opened.iter().all(|rest| rest.is_empty()).then_some(())
+    opened.iter().all(|(rest, _)| rest.is_empty()).then_some(validity)
 }
 
 /// The part that curated rows make; nothing when they are not what was curated.
-pub(super) fn part((layout, chosen): (&Layout, &Chosen), mut rows: &[u8]) -> Option<Part> {
+pub(super) fn part(shown: &Shown<'_>, mut rows: &[u8]) -> Option<Part> {
+    let Shown { layout, chosen, .. } = shown;
     let mut part = Part::empty(&layout.catalogue);
     while !rows.is_empty() {
         let (position, rest) = rows.split_first_chunk()?;

@@ -1,10 +1,10 @@
-//! Enrolment and links.
+//! Enrolment, links, and their end by erasure.
 
 use super::{Applied, work::Work};
 use crate::heads;
 use crate::outcome::{Outcome, Rejection};
 use crate::state::{Linked, PatientRecord, keys};
-use crate::transaction::{Enrol, Link};
+use crate::transaction::{Enrol, Erase, Link};
 use aegle_model::{CentreId, Hash, PatientId};
 
 impl Work<'_> {
@@ -55,6 +55,20 @@ impl Work<'_> {
         }
         record.links.push(Linked { centre: author, speaks: link.speaks });
         self.put(keys::patient(link.patient), &record);
+        Ok(Ok(Outcome::Done))
+    }
+
+    /// Ends the author's link, also when nobody speaks for the patient afterwards: the data are gone
+    /// already. Who is linked again may be erased again.
+    pub(super) fn erase(&mut self, author: CentreId, erase: &Erase) -> Applied {
+        let Some(mut record) = self.patient(erase.patient)? else {
+            return Ok(Err(Rejection::UnknownPatient));
+        };
+        if record.link(author).is_none() {
+            return Ok(Err(Rejection::NotLinked));
+        }
+        record.links.retain(|link| link.centre != author);
+        self.put(keys::patient(erase.patient), &record);
         Ok(Ok(Outcome::Done))
     }
 }

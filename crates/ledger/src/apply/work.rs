@@ -123,6 +123,7 @@ impl<'a> Work<'a> {
             Body::Grant(grant) => Some(grant.patient),
             Body::Revoke(revoke) => Some(revoke.patient),
             Body::Restore(restore) => Some(restore.patient),
+            Body::Erase(erase) => Some(erase.patient),
             Body::Disclose(disclose) => Some(disclose.patient),
             Body::Late(late) => Some(late.disclose.patient),
             Body::Deliver(deliver) => self

@@ -168,6 +168,7 @@ impl LogEntry {
             Body::Grant(grant) => grant.patient,
             Body::Revoke(revoke) => revoke.patient,
             Body::Restore(restore) => restore.patient,
+            Body::Erase(erase) => erase.patient,
             Body::Disclose(disclose) => disclose.patient,
             Body::Late(late) => late.disclose.patient,
             Body::Deliver(_) => patient,

@@ -267,6 +267,10 @@ fn transactions_of_every_kind() {
         &transaction(Body::Vote(Vote { proposal: Hash::ZERO, agree: true })),
         "590904a8a5e9b5f0c49eb2e575de117c125cecf101b9d9e5cb9e01449b67e1a4",
     );
+    golden(
+        &transaction(Body::Erase(Erase { patient: PATIENT, epoch: 5, commitment: Hash::ZERO })),
+        "1ef4ad57acef8a1c146056bc0c31ade6e4301a98b8219b630f4908758c05edec",
+    );
 }
 
 fn changes(centre: Centre) -> [Amendment; 5] {

@@ -194,6 +194,9 @@ pub(super) fn body() -> impl Strategy<Value = Body> {
         }),
         change().prop_map(|change| Body::Propose(Box::new(Propose { change }))),
         (hash(), any::<bool>()).prop_map(|(proposal, agree)| Body::Vote(Vote { proposal, agree })),
+        (patient_id(), any::<u32>(), hash()).prop_map(|(patient, epoch, commitment)| {
+            Body::Erase(Erase { patient, epoch, commitment })
+        }),
     ]
 }
 

@@ -1,0 +1,200 @@
+//! Rotation: everything in the key store under a new key-encryption key, and the old one destroyed.
+//!
+//! The steps, each durable before the next: make the key of the next epoch; call it current, so that
+//! whoever wraps from now on does so under it; wrap again what is not under it, some rows at a time;
+//! make sure that nothing was left behind; destroy the old key. A rotation that was killed is taken
+//! up at any of them, for what is there says how far it came. One rotation at a time.
+
+use crate::kek::{KekError, KeyEpoch};
+use crate::keys::{self, KeyError, Keys, PersonKey, place};
+use crate::lake::Lake;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params};
+use std::fs::{File, TryLockError};
+
+/// How many keys are wrapped again in one transaction.
+const AT_ONCE: u32 = 16_384;
+
+/// What a rotation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// The only epoch that is left.
+    pub epoch: KeyEpoch,
+    /// How many keys were wrapped again.
+    pub keys: u64,
+}
+
+/// A step of a rotation, for a progress display. It is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotationStep {
+    /// The key of the next epoch exists.
+    Created(KeyEpoch),
+    /// Whoever wraps does so under the next epoch.
+    Current,
+    /// So many keys were wrapped again.
+    Rewrapped(u64),
+    /// The old key-encryption keys are gone.
+    Destroyed,
+}
+
+impl Lake {
+    /// Wraps all keys under a new key-encryption key, and destroys the old one. Whatever was copied
+    /// before can be read by nobody afterwards.
+    pub fn rotate_keys(
+        &self,
+        progress: &mut dyn FnMut(&RotationStep),
+    ) -> Result<Rotation, KeyError> {
+        let _alone = self.lock_keys()?;
+        // Keys that were being wrapped when an earlier one was killed.
+        self.keys.finish_rotation(progress)?;
+        self.keys.begin_rotation(progress)?;
+        self.keys.finish_rotation(progress)
+    }
+
+    /// Ends a rotation that was killed, unless another process is at it.
+    pub(crate) fn take_up_rotation(&self) -> Result<(), KeyError> {
+        if self.keys.keks().epochs()?.len() < 2 {
+            return Ok(());
+        }
+        let lock = self.keys_lock()?;
+        match lock.try_lock() {
+            Ok(()) => self.keys.finish_rotation(&mut |_| {}).map(|_| ()),
+            Err(TryLockError::WouldBlock) => Ok(()),
+            Err(TryLockError::Error(error)) => Err(KeyError::Lock(error)),
+        }
+    }
+
+    /// Waits until nobody rotates; nobody does while it is held.
+    pub(crate) fn lock_keys(&self) -> Result<File, KeyError> {
+        let lock = self.keys_lock()?;
+        lock.lock().map_err(KeyError::Lock)?;
+        Ok(lock)
+    }
+
+    fn keys_lock(&self) -> Result<File, KeyError> {
+        File::create(self.root.join("keys.lock")).map_err(KeyError::Lock)
+    }
+}
+
+impl Keys {
+    fn begin_rotation(&self, progress: &mut dyn FnMut(&RotationStep)) -> Result<(), KeyError> {
+        let next = self.change(|database| Ok::<_, KeyError>(keys::current(database)?))? + 1;
+        self.keks().create(next)?;
+        progress(&RotationStep::Created(next));
+        Ok(())
+    }
+
+    /// Goes on until the newest epoch is the only one.
+    fn finish_rotation(
+        &self,
+        progress: &mut dyn FnMut(&RotationStep),
+    ) -> Result<Rotation, KeyError> {
+        let epochs = self.keks().epochs()?;
+        let epoch = *epochs.last().ok_or(KekError::Gone(1))?;
+        let mut rotation = Rotation { epoch, keys: 0 };
+        if epochs.len() < 2 {
+            return Ok(rotation);
+        }
+        let update = "UPDATE epoch SET current = ?1 WHERE current < ?1";
+        self.change(|database| database.execute(update, [epoch]))?;
+        progress(&RotationStep::Current);
+        for table in &TABLES {
+            let mut last = Value::Integer(i64::MIN);
+            while let Some((to, keys)) =
+                self.change(|database| self.rewrap(database, table, epoch, &last))?
+            {
+                (last, rotation.keys) = (to, rotation.keys + keys);
+                progress(&RotationStep::Rewrapped(rotation.keys));
+            }
+        }
+        // What is left behind would be lost for ever.
+        match self.change(|database| left_behind(database, epoch))? {
+            0 => self.keks().keep_only(epoch)?,
+            left => return Err(KeyError::LeftBehind(left)),
+        }
+        progress(&RotationStep::Destroyed);
+        Ok(rotation)
+    }
+
+    /// Wraps the next rows again: up to which one, and how many were not under this epoch yet. None
+    /// when there are no more.
+    fn rewrap(
+        &self,
+        database: &Connection,
+        table: &Wrapped,
+        epoch: KeyEpoch,
+        after: &Value,
+    ) -> Result<Option<(Value, u64)>, KeyError> {
+        let Wrapped { name, key, place } = table;
+        let select = format!(
+            "SELECT {key}, wrapped FROM {name} WHERE {key} > ?1 AND wrapped IS NOT NULL
+             ORDER BY {key} LIMIT {AT_ONCE}"
+        );
+        let mut select = database.prepare_cached(&select)?;
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let rows: Vec<(Value, Vec<u8>)> =
+            select.query_map([after], read)?.collect::<Result<_, _>>()?;
+        let update = format!("UPDATE {name} SET wrapped = ?2 WHERE {key} = ?1");
+        let mut update = database.prepare_cached(&update)?;
+        let mut keys = 0;
+        for (key, wrapped) in &rows {
+            if keys::split(wrapped)?.0 == epoch {
+                continue;
+            }
+            let place = place(key).ok_or(KeyError::Altered)?;
+            let secret = self.unwrap(&place, wrapped)?;
+            update.execute(params![key, self.wrap(epoch, &place, &secret)?])?;
+            keys += 1;
+        }
+        Ok(rows.into_iter().next_back().map(|(last, _)| (last, keys)))
+    }
+}
+
+/// A table of wrapped keys.
+struct Wrapped {
+    name: &'static str,
+    key: &'static str,
+    /// What the key in a row is bound to.
+    place: fn(&Value) -> Option<Vec<u8>>,
+}
+
+const TABLES: [Wrapped; 5] = [
+    Wrapped {
+        name: "secret",
+        key: "name",
+        place: |key| match key {
+            Value::Text(name) => Some(place::secret(name)),
+            _ => None,
+        },
+    },
+    Wrapped { name: "patient", key: "patient", place: |key| Some(place::data(&hash(key)?)) },
+    Wrapped { name: "record", key: "person", place: |key| Some(place::record(&hash(key)?)) },
+    Wrapped { name: "pseudonym", key: "person", place: |key| Some(place::pseudonym(&hash(key)?)) },
+    Wrapped {
+        name: "erasure",
+        key: "id",
+        place: |key| match key {
+            Value::Integer(number) => Some(place::erasure(*number)),
+            _ => None,
+        },
+    },
+];
+
+fn hash(key: &Value) -> Option<PersonKey> {
+    let Value::Blob(bytes) = key else { return None };
+    bytes.as_slice().try_into().ok()
+}
+
+/// How many keys are not under this epoch.
+fn left_behind(database: &Connection, epoch: KeyEpoch) -> Result<u64, rusqlite::Error> {
+    let count = |Wrapped { name, .. }: &Wrapped| -> Result<u64, _> {
+        let sql = format!(
+            "SELECT COUNT(*) FROM {name} WHERE wrapped IS NOT NULL AND substr(wrapped, 1, 4) <> ?1"
+        );
+        database.query_row(&sql, [epoch.to_le_bytes()], |row| row.get(0))
+    };
+    TABLES.iter().map(count).sum()
+}
+
+#[cfg(test)]
+mod tests;
