@@ -35,7 +35,7 @@ pub(crate) const STORAGE: &str = "engine";
 /// They all begin with this.
 pub(crate) const PREFIX: &str = "ledger";
 /// Says which network and key a folder belongs to.
-const MARK: &str = "network";
+pub(crate) const MARK: &str = "network";
 /// Threads for the engine's tasks.
 pub(crate) const WORKERS: usize = 2;
 /// Futures of the engine are large; debug builds need the room.

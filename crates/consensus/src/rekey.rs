@@ -4,7 +4,7 @@
 //! have given a centre a new key, the blocks stay good and need not be fetched again: the new key has
 //! voted for nothing, and votes from an epoch on in which the old one has no vote.
 
-use crate::node::{StartError, claim};
+use crate::node::{MARK, StartError, claim};
 use aegle_ledger::Genesis;
 use aegle_model::PublicKey;
 use std::{
@@ -12,9 +12,6 @@ use std::{
     io::{self, Write as _},
     path::Path,
 };
-
-/// The file that says which network and key a folder belongs to; [`claim`] writes and reads it.
-const MARK: &str = "network";
 
 /// Whether the folder is there and belongs to this network and key.
 pub fn belongs(dir: &Path, genesis: &Genesis, key: &PublicKey) -> bool {
