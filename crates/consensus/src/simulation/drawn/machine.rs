@@ -8,6 +8,7 @@ use commonware_runtime::{
     signal::Signal,
     telemetry::metrics::{Metric, Registered},
 };
+use commonware_utils::SystemTimeExt as _;
 use futures::FutureExt as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -97,9 +98,10 @@ impl Hardware {
     }
 }
 
+/// The end of time stays where it is: who waits for nothing sleeps until then.
 fn shift(time: SystemTime, milliseconds: i64) -> SystemTime {
     let by = Duration::from_millis(milliseconds.unsigned_abs());
-    if milliseconds < 0 { time - by } else { time + by }
+    if milliseconds < 0 { time - by } else { time.saturating_add_ext(by) }
 }
 
 fn fault(what: &str) -> Error {
@@ -325,4 +327,11 @@ pub(super) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+#[test]
+fn a_clock_that_is_ahead_or_behind_leaves_the_end_of_time_alone() {
+    let end = SystemTime::limit();
+    assert_eq!(shift(end, 165), end);
+    assert_eq!(shift(shift(SystemTime::UNIX_EPOCH, 165), -165), SystemTime::UNIX_EPOCH);
 }
