@@ -3,6 +3,7 @@
 //! Each node is a process of its own with nothing but the ledger in it; the client signs its
 //! transactions before the clock starts and speaks to all nodes over loopback.
 
+mod etcd;
 mod load;
 mod nodes;
 mod protocol;
@@ -69,6 +70,7 @@ struct Figures {
     transaction_bytes: usize,
     receipt_bytes: usize,
     receipt_verify_us: f64,
+    etcd_per_second: Option<f64>,
     etcd_ratio: Option<f64>,
     not_measured: BTreeMap<&'static str, String>,
 }
@@ -101,9 +103,8 @@ async fn measure(args: &Args) -> Result<Figures> {
             figures.per_second_after_history = Some(grown(args, &load, &nodes, history).await?);
         }
     }
-    let mut without = |what, why: &str| figures.not_measured.insert(what, why.to_owned());
-    without("etcd_ratio", "no etcd is driven yet");
     if args.missed == 0 {
+        let mut without = |what, why: &str| figures.not_measured.insert(what, why.to_owned());
         without("recover_s", "left out by --missed 0");
         without("catchup_10k_s", "left out by --missed 0");
         without("state_sync_s", "left out by --missed 0");
@@ -111,6 +112,7 @@ async fn measure(args: &Args) -> Result<Figures> {
         killed(args, &load, &mut nodes, &mut figures).await?;
     }
     nodes.end().await;
+    beside_etcd(args, &mut figures).await?;
     Ok(figures)
 }
 
@@ -177,6 +179,19 @@ async fn receipts(load: &Load<'_>, nodes: &Nodes, figures: &mut Figures) -> Resu
         times.push(started.elapsed().as_secs_f64() * 1e6);
     }
     figures.receipt_verify_us = crate::percentile(&mut times, 50);
+    Ok(())
+}
+
+/// As many puts as there were disclosures, each as large as one, when our own nodes have ended.
+async fn beside_etcd(args: &Args, figures: &mut Figures) -> Result<()> {
+    let size = figures.transaction_bytes;
+    let etcd = etcd::puts_per_second(args.disclosures, size, args.in_flight).await?;
+    figures.etcd_per_second = etcd;
+    figures.etcd_ratio = etcd.map(|etcd| figures.per_second / etcd);
+    if etcd.is_none() {
+        let why = "`etcd` is not installed (Debian: etcd-server)".to_owned();
+        figures.not_measured.insert("etcd_ratio", why);
+    }
     Ok(())
 }
 

@@ -72,13 +72,14 @@ pub(crate) async fn open<E: engine::Runtime>(
         key_write_buffer: BUFFER,
         value_write_buffer: BUFFER,
         block_codec_config: (),
-        max_repair: NZUsize!(32),
-        max_pending_acks: NZUsize!(16),
+        max_repair: NZUsize!(128),
+        max_pending_acks: NZUsize!(64),
         strategy: Sequential,
     };
-    let (certificates, bodies, filler) = backfill::open(certificates, bodies);
+    let (certificates, bodies, mut filler) = backfill::open(certificates, bodies);
     let (marshal, blocks, floor) =
         Marshal::init(context.child("marshal"), certificates, bodies, config).await;
+    filler.passed = floor.processed().map(|passed| passed.anchor().get());
     Opened { marshal, blocks, floor, filler, last }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     sync,
     transfer::{Peers, Question},
 };
-use aegle_ledger::{Anchor, Block as Content, CertifiedBlock, Genesis};
+use aegle_ledger::{Anchor, Block as Content, CertifiedBlock, Genesis, Header};
 use aegle_model::Hash;
 use commonware_codec::{DecodeExt as _, Encode as _};
 use commonware_consensus::{marshal::store, simplex::types::Finalization, types::Height};
@@ -174,8 +174,10 @@ pub(crate) type FillingBodies<E> = Filling<Bodies<E>, Arc<Block>>;
 
 /// Where what comes from before goes.
 pub(crate) struct Filler {
-    /// The height of the first block that is here; none when none is.
-    first: Option<u64>,
+    /// The stretches of heights that are here, lowest first.
+    here: Vec<(u64, u64)>,
+    /// The last block that the engine has passed on, or begins with; what is missing above it fetches itself.
+    pub(crate) passed: Option<u64>,
     votes: mpsc::Sender<Votes>,
     bodies: mpsc::Sender<Arc<Block>>,
 }
@@ -185,9 +187,9 @@ pub(crate) fn open<E: Runtime>(
     votes: Certificates<E>,
     bodies: Bodies<E>,
 ) -> (FillingVotes<E>, FillingBodies<E>, Filler) {
-    let first = bodies.ranges().next().map(|(first, _)| first);
+    let here = bodies.ranges().collect();
     let ((votes, votes_in), (bodies, bodies_in)) = (Filling::new(votes), Filling::new(bodies));
-    (votes, bodies, Filler { first, votes: votes_in, bodies: bodies_in })
+    (votes, bodies, Filler { here, passed: None, votes: votes_in, bodies: bodies_in })
 }
 
 /// What a back-fill works with.
@@ -201,39 +203,56 @@ pub(crate) struct Backfill {
 }
 
 impl Backfill {
-    /// Fetches what is missing below the first block that is here, or below the one that a state transfer
-    /// begins with.
+    /// Fetches what is missing below the last block that was passed on, or below the one that a state
+    /// transfer begins with. A transfer that was interrupted and begun anew leaves more than one gap.
     pub(crate) async fn run<E: Runtime>(self, context: E, filler: Filler, begun: Option<Anchor>) {
         let beginning = begun.as_ref().map(|anchor| anchor.certified().height);
-        let Some(first) = filler.first.or(beginning).filter(|first| *first > 1) else { return };
-        self.missing.send_replace(first - 1);
+        let first = filler.here.iter().map(|(first, _)| *first).find(|first| *first > 0);
+        let Some(top) = beginning.or(filler.passed).or(first) else { return };
+        let gaps = gaps(&filler.here, top);
+        let mut missing: u64 = gaps.iter().map(|(low, high)| high + 1 - low).sum();
+        self.missing.send_replace(missing);
+        if missing == 0 {
+            return;
+        }
         let anchor = match begun {
             Some(anchor) => anchor,
             None => sync::any_tip(&self.peers, &self.genesis).await,
         };
         self.handovers.keep(&anchor.handovers);
         let anchor = Arc::new(anchor);
-        let mut child = loop {
-            match self.blocks.get_block(Height::new(first)).await {
-                Some(block) => break block.inner().header().clone(),
-                None => context.sleep(PAUSE).await,
-            }
-        };
-        info!(missing = first - 1, "Fetches the blocks from before the state that was transferred");
-        while child.height > 1 {
-            let stretch = self.stretch(&anchor, (child.height, child.parent)).await;
-            for (block, votes) in stretch {
-                child = block.header().clone();
-                // The archives are gone when the engine stops; then there is nothing left to do.
-                if let Some(votes) = votes {
-                    let votes = (Height::new(child.height), block.digest(), votes);
-                    let Ok(()) = filler.votes.send(votes).await else { return };
+        info!(missing, "Fetches the blocks from before the state that was transferred");
+        for (low, high) in gaps {
+            let mut child = self.header(&context, high + 1).await;
+            while child.height > low {
+                let stretch = self.stretch(&anchor, (child.height, child.parent)).await;
+                for (block, votes) in stretch {
+                    if block.header().height < low {
+                        break;
+                    }
+                    child = block.header().clone();
+                    missing -= 1;
+                    // The archives are gone when the engine stops; then there is nothing left to do.
+                    if let Some(votes) = votes {
+                        let votes = (Height::new(child.height), block.digest(), votes);
+                        let Ok(()) = filler.votes.send(votes).await else { return };
+                    }
+                    let Ok(()) = filler.bodies.send(Arc::new(block)).await else { return };
                 }
-                let Ok(()) = filler.bodies.send(Arc::new(block)).await else { return };
+                self.missing.send_replace(missing);
             }
-            self.missing.send_replace(child.height - 1);
         }
         info!("All blocks since the beginning are here");
+    }
+
+    /// The header of a block that is here or comes.
+    async fn header<E: Runtime>(&self, context: &E, height: u64) -> Header {
+        loop {
+            match self.blocks.get_block(Height::new(height)).await {
+                Some(block) => return block.inner().header().clone(),
+                None => context.sleep(PAUSE).await,
+            }
+        }
     }
 
     /// Blocks below `height`, newest first, of which the first has the digest `parent`.
@@ -242,6 +261,19 @@ impl Backfill {
         let open = move |answer: &[u8]| checked(answer, (&genesis, &anchor), (height, parent));
         self.peers.ask(Question::Before(height), None, open).await
     }
+}
+
+/// The stretches of heights from 1 on that are missing below `top`, highest first.
+fn gaps(here: &[(u64, u64)], top: u64) -> Vec<(u64, u64)> {
+    let (mut gaps, mut next) = (Vec::new(), 1);
+    for (first, last) in here.iter().copied().chain([(top, top)]) {
+        if next < first.min(top) {
+            gaps.push((next, first.min(top) - 1));
+        }
+        next = next.max(last + 1);
+    }
+    gaps.reverse();
+    gaps
 }
 
 /// The blocks of an answer; none when one of them does not belong there or votes do not hold.
@@ -281,7 +313,7 @@ fn decode(block: &Content) -> Option<Block> {
 mod tests {
     use super::*;
     use crate::{block::Seal, fixture};
-    use aegle_ledger::{Certificate, Header, genesis_header};
+    use aegle_ledger::{Certificate, genesis_header};
     use aegle_model::{Bits, SigningKey};
 
     /// Blocks 1 to `count` of an empty chain, each with votes of three of four, oldest first.
@@ -334,6 +366,20 @@ mod tests {
         let answer = borsh::to_vec(&blocks).unwrap();
         let child = (tip.block.header.height, tip.block.header.parent);
         checked(&answer, (&genesis, &anchor), child).map(|checked| checked.len())
+    }
+
+    #[test]
+    fn every_gap_below_the_top_is_missing() {
+        assert_eq!(gaps(&[], 1), []);
+        assert_eq!(gaps(&[], 5), [(1, 4)]);
+        assert_eq!(gaps(&[(0, 9)], 9), []);
+        assert_eq!(gaps(&[(0, 0)], 5), [(1, 4)]);
+        assert_eq!(gaps(&[(5, 9)], 5), [(1, 4)]);
+        // Two transfers began and were interrupted before the one that begins with block 20.
+        assert_eq!(gaps(&[(0, 3), (7, 8), (12, 12)], 20), [(13, 19), (9, 11), (4, 6)]);
+        // What is missing above the top is fetched by the engine.
+        assert_eq!(gaps(&[(0, 3), (6, 8), (12, 15)], 7), [(4, 5)]);
+        assert_eq!(gaps(&[(0, 3), (12, 15)], 3), []);
     }
 
     #[test]

@@ -90,13 +90,13 @@ impl<T: Clock + CryptoRng + Spawner + Storage + Metrics> Runtime for T {}
 /// Channels between nodes: number and messages per second and peer. Each reserves `quota x peers`
 /// slots of memory at the receiver, so quotas are what the protocol needs and not more.
 pub(crate) const CHANNELS: [(u64, u32); 7] = [
-    (0, 256), // votes
-    (1, 256), // certificates
-    (2, 128), // certificates asked for
-    (3, 256), // blocks asked for
-    (4, 128), // blocks proposed
-    (7, 256), // transactions
-    (5, 64),  // state and blocks of the past; see `transfer`
+    (0, 256),  // votes
+    (1, 256),  // certificates
+    (2, 128),  // certificates asked for
+    (3, 1024), // blocks asked for: who was away asks for each that it missed
+    (4, 128),  // blocks proposed
+    (7, 256),  // transactions
+    (5, 64),   // state and blocks of the past; see `transfer`
 ];
 
 /// The channels with their quotas in the network's types.

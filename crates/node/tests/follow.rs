@@ -97,7 +97,7 @@ fn what_changes_at_the_source_is_in_the_lake_soon_and_holes_are_told_once() {
     assert!(more.is_empty(), "it is told once: {more:?}");
 
     fs::write(source.join("use.csv"), "patnr,product\n4711,aspirin\n4712,metformin\n").unwrap();
-    assert!(wait_for(&said, "patients").starts_with("2 patients, 2 rows, 2 frames"));
+    assert!(wait_for(&said, "patients").starts_with("2 patients, 2 rows, 1 frames"));
     drop(child);
     let mut again = aegle();
     again.args(["lake", "ingest", "--config"]).arg(home.join("aegle.toml")).arg(&source);

@@ -209,7 +209,7 @@ impl Nodes {
 
 /// Addresses that no other program on this machine connects from: a node that was killed must find its
 /// own free again.
-fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
+pub(super) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
     let [.., high, low] = std::process::id().to_be_bytes();
     let host = Ipv4Addr::new(127, high.max(1), low, 1);
     let listeners: std::io::Result<Vec<_>> =

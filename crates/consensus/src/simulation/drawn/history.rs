@@ -262,3 +262,5 @@ impl Log {
         verified.map(drop).map_err(|error| format!("the log of {patient:?} is broken: {error}"))
     }
 }
+
+mod tests;

@@ -10,23 +10,28 @@ use crate::{
 };
 use aegle_ledger::{Genesis, Outcome, Transaction, merkle_root};
 use aegle_model::{Hash, SigningKey, Timestamp};
+use commonware_actor::{Feedback, Unreliable};
 use commonware_consensus::{Application, Handoff, marshal::ancestry::Ancestry};
 use commonware_cryptography::{Digested, Digestible as _, ed25519::PublicKey};
 use commonware_p2p::{
-    Recipients, Sender,
+    CheckedSender, LimitedSender, Recipients, Sender,
     simulated::{SplitForwarder, SplitOrigin, SplitTarget},
 };
-use commonware_runtime::{Clock, IoBuf, Spawner};
+use commonware_runtime::{Clock, IoBuf, IoBufs, Spawner};
 use commonware_storage::Context;
 use std::{
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// The channels of [`crate::engine::CHANNELS`] that carry blocks.
 const BLOCKS: [u64; 2] = [3, 4];
 /// The channel that carries transactions.
 pub(super) const TRANSACTIONS: u64 = 7;
+/// The channel that carries state and blocks of the past.
+const PAST: u64 = 5;
+/// Questions about the past are shorter; with answers a liar may garble a little more than these.
+const ANSWER: usize = 100;
 /// How often invented transactions are told, and how many at a time.
 const INVENTED: (u64, u64) = (10, 300);
 /// The pause in between.
@@ -114,6 +119,58 @@ impl Line {
             }
             _ => SplitTarget::Primary,
         }
+    }
+}
+
+/// Speaks on one channel of one validator.
+#[derive(Clone, Debug)]
+pub(super) struct Mouth<S> {
+    sender: S,
+    garbles: bool,
+}
+
+impl<S> Mouth<S> {
+    pub(super) fn new(sender: S, channel: u64, lie: Option<Lie>) -> Self {
+        Self { sender, garbles: channel == PAST && lie == Some(Lie::Garbles) }
+    }
+}
+
+/// Alters one byte of an answer.
+fn garbled(message: IoBufs) -> IoBufs {
+    let mut bytes = message.coalesce().as_ref().to_vec();
+    if bytes.len() > ANSWER {
+        let place = bytes.len() * 2 / 3;
+        bytes[place] ^= 1;
+    }
+    bytes.into()
+}
+
+impl<S: LimitedSender> LimitedSender for Mouth<S> {
+    type PublicKey = S::PublicKey;
+    type Checked<'a>
+        = Mouth<S::Checked<'a>>
+    where
+        S: 'a;
+
+    fn check(
+        &mut self,
+        recipients: Recipients<S::PublicKey>,
+    ) -> Result<Self::Checked<'_>, SystemTime> {
+        let sender = self.sender.check(recipients)?;
+        Ok(Mouth { sender, garbles: self.garbles })
+    }
+}
+
+impl<S: CheckedSender> CheckedSender for Mouth<S> {
+    type PublicKey = S::PublicKey;
+
+    fn recipients(&self) -> Vec<S::PublicKey> {
+        self.sender.recipients()
+    }
+
+    fn send(self, message: impl Into<IoBufs> + Send, priority: bool) -> Unreliable<Feedback> {
+        let message = message.into();
+        self.sender.send(if self.garbles { garbled(message) } else { message }, priority)
     }
 }
 

@@ -112,6 +112,7 @@ fn members_change_whoever_lies() {
         Lie::Impersonator,
         Lie::Withholds(0b01_0010),
         Lie::LeavesOut(2),
+        Lie::Garbles,
         Lie::Silent,
     ];
     let altered = plan::ALTERATIONS.into_iter().map(Lie::Alters);
@@ -128,6 +129,19 @@ fn a_node_that_lies_from_its_admission_on_changes_nothing() {
     for (seed, lie) in (0..).zip([Lie::Twins(0b0_0110, 0b1_1001), Lie::Conflicter, Lie::Silent]) {
         let plan = Plan::quiet(seed, 4).epochs_of(4).then(Change::Admit(4));
         holds(plan.then(Change::Rotate(0, 5)).lying([(4, lie)]));
+    }
+}
+
+/// It asks everybody for the state and for the blocks before; two founders garble what they answer, and
+/// it stops in the middle of it.
+#[test]
+fn a_latecomer_fetches_the_past_whoever_lies_and_whenever_it_stops() {
+    for (seed, stop) in (0..).zip([100, 400, 700, 1_000, 1_500]) {
+        let mut plan = Plan::quiet(seed, 7).epochs_of(5).then(Change::Admit(7));
+        plan.per_client = 12;
+        plan.late = [(7, 6_000)].into();
+        let stops = [(6_000 + stop, Fault::Crash(vec![7])), (9_000, Fault::Restart(vec![7]))];
+        holds(plan.with(stops).lying([(1, Lie::Garbles), (5, Lie::Garbles)]));
     }
 }
 

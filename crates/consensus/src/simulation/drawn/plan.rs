@@ -58,6 +58,8 @@ pub(super) enum Lie {
     Alters(Alteration),
     /// Tells the others of transactions whose authors it has invented, each with a key of its own.
     Invents,
+    /// Alters each answer to those who fetch state or blocks of the past.
+    Garbles,
     /// Says nothing at all.
     Silent,
 }
@@ -368,7 +370,7 @@ impl Plan {
             6 => Lie::Withholds(some(rng)),
             7 => Lie::LeavesOut(rng.random_range(0..self.size)),
             8 => Lie::Alters(*pick(rng, &ALTERATIONS)),
-            _ => *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Alters(Alteration::Replays)]),
+            _ => *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Garbles]),
         }
     }
 

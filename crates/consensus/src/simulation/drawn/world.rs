@@ -4,14 +4,14 @@ use super::{
     client::{self, Desk, Script},
     council::{Council, Home},
     history::History,
-    liar::{self, Line, Proposer},
+    liar::{self, Line, Mouth, Proposer},
     machine::{Disk, Hardware, Machine},
     mock,
     plan::{Fault, GOOD, Lie, MENDED, Plan},
 };
 use crate::{
     client::{Ledger, Stopped},
-    engine::{self, Network},
+    engine::{self, Identity, Network},
     fixture, node,
     orchestrator::Hooks,
     timing::Timing,
@@ -458,6 +458,7 @@ impl World {
             }
             let wire = Line { channel, lie, peers: self.peers.clone() };
             let (one, other) = sender.split_with(wire.clone().forwarder());
+            let [one, other] = [one, other].map(|it| Mouth::new(it, channel, lie));
             if lie.is_none() {
                 first.push((one, receiver));
                 continue;
@@ -491,6 +492,8 @@ impl World {
     {
         let outside = self.outside.clone();
         let identity = node::identity(&outside.genesis, &outside.keys[number]);
+        // As in production: who is no founder comes to a network that has run.
+        let identity = Identity { joins: number >= outside.plan.size, ..identity };
         let network = Network {
             channels,
             blocker: self.oracle.control(self.peers[number].clone()),
@@ -530,7 +533,8 @@ impl World {
                 }
                 clock.sleep(TICK).await;
             };
-            let watched = watch(&ledger, &outside, &compared).await;
+            let joins = number >= outside.plan.size;
+            let watched = watch((&clock, &ledger), &outside, &compared, joins).await;
             // An engine that is falling apart answers no more.
             if let Err(wrong) = watched.or_else(|wrong| hardware.excuse(wrong)) {
                 outside.wrong(format!("validator {number}: {wrong}"));
@@ -586,11 +590,12 @@ impl World {
         let history = self.outside.history.lock().unwrap();
         let members = self.members.iter().enumerate().map(|(number, member)| {
             let status = member.ledger().map(|ledger| ledger.status());
-            let told = status.map(|it| (it.epoch, it.height, it.waiting, it.votes));
-            let (epoch, height, waiting, votes) = told.unwrap_or_default();
-            let up = member.up();
+            let told = status.map(|it| (it.epoch, it.height, it.waiting, it.missing, it.votes));
+            let (epoch, height, waiting, missing, votes) = told.unwrap_or_default();
+            let (up, compared) = (member.up(), member.compared.load(Ordering::Relaxed));
             format!(
-                "{number}: up {up}, epoch {epoch}, height {height}, {waiting} wait, votes {votes}"
+                "{number}: up {up}, epoch {epoch}, height {height}, {compared} compared, {waiting} wait, \
+                 {missing} missing, votes {votes}"
             )
         });
         let members: Vec<_> = members.collect();
@@ -657,13 +662,24 @@ fn elapsed(now: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap()
 }
 
-async fn watch(ledger: &Ledger, outside: &Outside, compared: &AtomicU64) -> Result<(), String> {
+/// Compares the final blocks with the history. Who joins fetches the past behind its newest blocks.
+async fn watch(
+    (clock, ledger): (&deterministic::Context, &Ledger),
+    outside: &Outside,
+    compared: &AtomicU64,
+    joins: bool,
+) -> Result<(), String> {
     let mut tips = ledger.finalised();
     loop {
         let tip = tips.borrow_and_update().height;
-        for height in compared.load(Ordering::Relaxed) + 1..=tip {
+        while compared.load(Ordering::Relaxed) < tip {
+            let height = compared.load(Ordering::Relaxed) + 1;
             let block = match ledger.block(height).await {
                 Ok(Some(block)) => block,
+                Ok(None) if joins => {
+                    clock.sleep(TICK).await;
+                    continue;
+                }
                 Ok(None) => return Err(format!("the final block at {height} is missing")),
                 Err(Stopped) => return Ok(()),
             };
