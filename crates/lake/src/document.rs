@@ -9,6 +9,7 @@
 
 use crate::crypt::{Altered, Cipher, MacKey, TAG};
 use crate::keys::PatientKey;
+use crate::objects::OBJECT_DOMAIN;
 use crate::value::Reference;
 use zeroize::Zeroizing;
 
@@ -97,7 +98,7 @@ fn sealed_length(content: usize) -> usize {
 }
 
 fn name(naming: &MacKey, sealed: &[u8]) -> [u8; 32] {
-    naming.mac("aegle lake pack v1", &[sealed])
+    naming.mac(OBJECT_DOMAIN, &[sealed])
 }
 
 #[cfg(test)]

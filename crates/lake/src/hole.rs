@@ -351,6 +351,25 @@ pub enum Hole {
 }
 
 impl Hole {
+    /// Whether only single rows have this hole, which can be left out.
+    pub(crate) fn is_of_a_row(&self) -> bool {
+        matches!(
+            self,
+            Self::NoPatient
+                | Self::FieldCount { .. }
+                | Self::NotUtf8 { .. }
+                | Self::NotOfType { .. }
+                | Self::ManyValues { .. }
+                | Self::DocumentTooLarge { .. }
+                | Self::NotADocument
+        )
+    }
+
+    /// Whether a source with this hole may be whole again later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Database(_))
+    }
+
     /// Whether data with this hole can be loaded all the same, leaving the row out.
     pub fn is_harmless(&self) -> bool {
         matches!(self, Self::NoPatient)

@@ -5,6 +5,7 @@
 //! objects again, or removes what it cannot use;
 //! the same source twice changes nothing; one ingest at a time.
 
+pub(crate) mod again;
 mod batch;
 mod documents;
 mod plan;
@@ -17,10 +18,11 @@ use crate::check::{CheckReport, check_data};
 use crate::database::DatabaseError;
 use crate::finding::Findings;
 use crate::frame::BatchName;
-use crate::index::{Completed, State};
+use crate::index::{Completed, State, upkeep};
 use crate::keys::KeyError;
-use crate::lake::Lake;
+use crate::lake::{Interrupted, Lake};
 use crate::layout::Layout;
+use crate::manifest::KeepError;
 use crate::objects::ObjectError;
 use crate::source::Sources;
 use crate::time;
@@ -126,6 +128,9 @@ pub enum IngestError {
     /// The lock file cannot be used.
     #[error("could not lock the lake for the ingest")]
     Lock(#[source] io::Error),
+    /// It was told to stop; nothing of it is left.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// An object could not be stored.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -135,6 +140,15 @@ pub enum IngestError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] DatabaseError),
+}
+
+impl From<KeepError> for IngestError {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Object(error) => Self::Object(error),
+            KeepError::Index(error) => Self::Index(error),
+        }
+    }
 }
 
 impl Lake {
@@ -166,8 +180,9 @@ impl Lake {
         })?;
         self.admit(&catalogue)?;
         let mut sources = Sources::open(folder, &catalogue);
-        let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), &mut sources)?;
+        let plan = Plan::new(self.keys.naming(), (folder, Layout::new(catalogue)), &mut sources)?;
         if let Some(state) = self.index.state()?.filter(|state| state.source == plan.source) {
+            self.renew_manifests(&plan)?;
             return Ok(self.report(&state, &Written::default(), true)?);
         }
         let checked =
@@ -224,6 +239,18 @@ impl Lake {
     fn clear(&self, keep: &[BatchName]) -> Result<(), IngestError> {
         self.index.forget_incomplete(keep)?;
         Ok(self.objects.sweep(&self.index.objects()?)?)
+    }
+
+    /// Notes where the source lies now: it may have moved since the last batch of each table.
+    fn renew_manifests(&self, plan: &Plan) -> Result<(), IngestError> {
+        for (position, table) in plan.layout.catalogue.tables().iter().enumerate() {
+            let last = |index: &_| upkeep::last_batch(index, table.name.as_str());
+            let Some(last) = self.index.look(last)? else { continue };
+            let mut manifest = plan.manifest((position, last.load));
+            manifest.catalogue = last.catalogue;
+            self.keep_manifest((last.id, &last.name), &manifest)?;
+        }
+        Ok(())
     }
 
     fn write(

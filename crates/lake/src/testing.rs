@@ -1,6 +1,7 @@
 //! A small source and a lake to put it in, for the tests of this room.
 
 pub(crate) mod faulty;
+pub(crate) mod rotten;
 pub(crate) mod token;
 
 use crate::sealed::{Answer, OpeningKey};
@@ -68,6 +69,25 @@ EPI-1,Jansen
 EPI-2,Pietersen
 EPI-9,Nobody
 ";
+
+/// A table of documents, beside the CSV files.
+pub(crate) const LETTERS: &str = r#"
+[sources.post]
+type = "documents"
+path = "letters"
+[tables.letter]
+from = "post"
+select = "{patnr}.pdf"
+patient = "patnr"
+[tables.letter.columns]
+patnr = { type = "text", key = true }
+letter = { type = "bytes", path = "@content", tags = ["treatments"] }
+"#;
+
+/// A document that is an object of its own.
+pub(crate) fn letter(filling: &str) -> String {
+    format!("%PDF-{}", filling.repeat(100_000))
+}
 
 /// What must never be readable in any file of the lake.
 pub(crate) const SECRETS: [&str; 13] = [

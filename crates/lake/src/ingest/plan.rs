@@ -5,10 +5,15 @@ use crate::catalogue::{Patient, Table};
 use crate::crypt::MacKey;
 use crate::frame::BatchName;
 use crate::layout::Layout;
+use crate::manifest::Manifest;
 use crate::source::{Content, Sources, Unreadable};
+use aegle_vault::Load;
+use std::path::{Path, PathBuf};
 
 /// The tables of a source.
 pub(super) struct Plan {
+    /// Where it lies.
+    pub(super) folder: PathBuf,
     pub(super) layout: Layout,
     /// In the order of the catalogue's tables.
     pub(super) contents: Vec<Planned>,
@@ -20,13 +25,15 @@ pub(super) struct Plan {
 #[derive(PartialEq)]
 pub(super) struct Planned {
     pub(super) name: BatchName,
+    /// Names what the source holds, whatever it means.
+    pub(super) content: [u8; 32],
     pub(super) file_bytes: u64,
 }
 
 impl Plan {
     pub(super) fn new(
         naming: &MacKey,
-        layout: Layout,
+        (folder, layout): (&Path, Layout),
         sources: &mut Sources,
     ) -> Result<Self, IngestError> {
         let contents = plan(naming, &layout, sources)?;
@@ -34,7 +41,16 @@ impl Plan {
         let catalogue = layout.catalogue.hash();
         let parts = [&[catalogue.as_bytes().as_slice()], names.as_slice()].concat();
         let source = naming.mac("aegle lake source v1", &parts);
-        Ok(Self { layout, contents, source })
+        // A relative path means something else tomorrow.
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        Ok(Self { folder, layout, contents, source })
+    }
+
+    /// The manifest of the batch that a load brings to the table at `position`.
+    pub(super) fn manifest(&self, (position, load): (usize, Load)) -> Manifest {
+        let (catalogue, content) = (&self.layout.catalogue, &self.contents[position]);
+        let whence = (self.folder.as_path(), &**catalogue, &catalogue.tables()[position]);
+        Manifest::new(whence, load, (&content.content, content.file_bytes))
     }
 
     /// Checks that no file changed since the plan was made.
@@ -73,7 +89,8 @@ fn plan(
         let through = borsh::to_vec(&through).expect("writing to memory cannot fail");
         let origin = table.origin.meaning().unwrap_or_default();
         let parts = [layout.meanings[position].as_slice(), &content.hash, &through, &origin];
-        Planned { name: naming.mac("aegle lake content v1", &parts), file_bytes: content.bytes }
+        let name = naming.mac("aegle lake content v1", &parts);
+        Planned { name, content: content.hash, file_bytes: content.bytes }
     };
     Ok(catalogue.tables().iter().zip(&files).enumerate().map(name).collect())
 }

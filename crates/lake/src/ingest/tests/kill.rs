@@ -3,31 +3,12 @@
 use super::*;
 use crate::objects::Objects;
 use crate::testing::faulty::{Fails, Faulty};
-use crate::testing::{SCAN, kek, keks};
+use crate::testing::{LETTERS, SCAN, kek, keks, letter};
 use object_store::local::LocalFileSystem;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-
-/// A table of documents, beside the CSV files.
-const LETTERS: &str = r#"
-[sources.post]
-type = "documents"
-path = "letters"
-[tables.letter]
-from = "post"
-select = "{patnr}.pdf"
-patient = "patnr"
-[tables.letter.columns]
-patnr = { type = "text", key = true }
-letter = { type = "bytes", path = "@content", tags = ["treatments"] }
-"#;
-
-/// A document that is an object of its own.
-fn letter(filling: &str) -> String {
-    format!("%PDF-{}", filling.repeat(100_000))
-}
 
 /// A lake with data, and a source in which every table changed since.
 fn changed() -> World {
