@@ -365,6 +365,21 @@ impl Hole {
         )
     }
 
+    /// Whether what has this hole can be left out, so that the rest is still what it should be.
+    pub(crate) fn can_be_left_out(&self) -> bool {
+        self.is_of_a_row() || matches!(self, Self::NotInCatalogue { .. })
+    }
+
+    /// The column that single rows have this hole in.
+    pub(crate) fn column(&self) -> Option<&Name> {
+        match self {
+            Self::NotUtf8 { column }
+            | Self::NotOfType { column, .. }
+            | Self::ManyValues { column } => Some(column),
+            _ => None,
+        }
+    }
+
     /// Whether a source with this hole may be whole again later.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Unreadable(_) | Self::Database(_))

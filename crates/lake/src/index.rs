@@ -6,6 +6,7 @@
 //! their objects in the raw zone, and can be read as of a time before. Index keys are keyed hashes;
 //! table and column names are public vocabulary. How hubs and satellites lie here: [`vault`].
 
+pub(crate) mod quality;
 pub(crate) mod upkeep;
 pub(crate) mod vault;
 
@@ -172,7 +173,7 @@ pub(crate) struct Index(Mutex<Connection>);
 
 impl Index {
     pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        let connection = database::open(path, &[SCHEMA, upkeep::SCHEMA].concat())?;
+        let connection = database::open(path, &[SCHEMA, upkeep::SCHEMA, quality::SCHEMA].concat())?;
         connection.pragma_update(None, "cache_size", -262_144)?;
         Ok(Self(Mutex::new(connection)))
     }
@@ -358,6 +359,7 @@ impl Index {
                 connection.execute("DELETE FROM pack WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM document WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM manifest WHERE batch = ?1", [batch])?;
+                connection.execute("DELETE FROM facts WHERE batch = ?1", [batch])?;
                 vault::forget(connection, batch)?;
                 connection.execute("DELETE FROM batch WHERE id = ?1", [batch])?;
             }

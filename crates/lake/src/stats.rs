@@ -1,7 +1,7 @@
 //! What is counted of a table while it is checked: counts only, nothing of anybody.
 
 use crate::catalogue::Table;
-use crate::finding::Findings;
+use crate::finding::Finding;
 use crate::hole::Hole;
 use crate::source::Row;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 /// How many different rows are remembered to find equal ones; of more, a part is looked at.
 const SEEN_MAX: usize = 1 << 20;
 
-/// What one batch of a table looks like.
+/// What a table looks like at its source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableStats {
     /// Rows with as many fields as there are columns.
@@ -41,18 +41,17 @@ pub struct ColumnStats {
 }
 
 /// Counts the rows of one table.
-pub(crate) struct Counter<'a> {
-    table: &'a Table,
+pub(crate) struct Counter {
     stats: TableStats,
     seen: Seen,
 }
 
-impl<'a> Counter<'a> {
-    pub(crate) fn new(table: &'a Table) -> Self {
+impl Counter {
+    pub(crate) fn new(table: &Table) -> Self {
         let column = |name: String| ColumnStats { name, nulls: 0, wrong: 0 };
         let columns = table.columns.iter().map(|found| column(found.name.to_string())).collect();
         let stats = TableStats { columns, ..TableStats::default() };
-        Self { table, stats, seen: Seen::default() }
+        Self { stats, seen: Seen::default() }
     }
 
     /// Counts a row; whether its values are of their types, and whether it belongs to anybody.
@@ -67,16 +66,27 @@ impl<'a> Counter<'a> {
         self.seen.add(row.digest());
     }
 
-    /// What was counted, with what the findings say of the table's file.
-    pub(crate) fn finish(mut self, findings: &Findings) -> TableStats {
-        let file = &self.table.file;
-        for (column, stats) in self.table.columns.iter().zip(&mut self.stats.columns) {
-            let (name, kind) = (column.name.clone(), column.kind);
-            let not_utf8 = Hole::NotUtf8 { column: name.clone() };
-            stats.wrong = findings.count(file, &Hole::NotOfType { column: name, kind })
-                + findings.count(file, &not_utf8);
+    /// How many rows were counted.
+    pub(crate) fn rows(&self) -> u64 {
+        self.stats.rows
+    }
+
+    /// What was counted, with what was found wrong in the table.
+    pub(crate) fn finish(mut self, findings: &[Finding]) -> TableStats {
+        let count = |is: &dyn Fn(&Hole) -> bool| -> u64 {
+            findings.iter().filter(|found| is(&found.hole)).map(|found| found.lines.count()).sum()
+        };
+        for column in &mut self.stats.columns {
+            column.wrong =
+                count(&|hole| hole.column().is_some_and(|it| it.as_str() == column.name));
         }
-        self.stats.wrong_rows += findings.wrong_lengths(file);
+        // These are no rows; the others were counted one by one.
+        self.stats.wrong_rows += count(&|hole| {
+            matches!(
+                hole,
+                Hole::FieldCount { .. } | Hole::NotADocument | Hole::DocumentTooLarge { .. }
+            )
+        });
         self.stats.duplicates = self.seen.equal;
         self.stats.duplicates_estimated = self.seen.halvings > 0;
         self.stats

@@ -45,7 +45,7 @@ pub struct Change {
     /// What it is.
     #[serde(flatten)]
     pub item: Item,
-    /// What of it: `type`, `unit`, `key`, `labels`, `file`, `patient`.
+    /// What of it: `type`, `unit`, `key`, `labels`, `file`, `source`, `patient`, `tag`, `language`.
     pub what: &'static str,
     /// What it was; empty when it is long.
     pub from: String,
@@ -103,6 +103,7 @@ impl Difference {
     fn table(&mut self, old: &Table, new: &Table) {
         let name = old.name.as_str();
         self.change("table", name, "file", [&old.file, &new.file]);
+        self.change("table", name, "source", [&whence(old), &whence(new)]);
         self.change("table", name, "patient", [&way(&old.patient), &way(&new.patient)]);
         self.labels("table", name, old.labels != new.labels);
         for column in &old.columns {
@@ -188,6 +189,13 @@ fn item(kind: &'static str, name: &str) -> Item {
 
 fn path(table: &Table, column: &Column) -> String {
     format!("{}.{}", table.name, column.name)
+}
+
+fn whence(table: &Table) -> String {
+    match &table.origin.source {
+        Some(source) => format!("{} of {source}", table.origin.select),
+        None => "a file".to_owned(),
+    }
 }
 
 fn way(patient: &Patient) -> String {

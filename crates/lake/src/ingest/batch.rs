@@ -8,9 +8,11 @@ use super::documents::{Keep, detach};
 use super::plan::Plan;
 use super::rows::{PatientRows, Rows, Share};
 use super::{IngestError, Progress, Written};
+use crate::check::TableCount;
 use crate::crypt::{MacKey, Secret};
 use crate::document::DocumentKey;
 use crate::frame::{BatchName, FrameKey, Place};
+use crate::index::quality::Facts;
 use crate::index::vault::{self, End, Stored};
 use crate::index::{Extent, NewBatch};
 use crate::keys::PatientKey;
@@ -41,13 +43,13 @@ pub(super) fn name(lake: &Lake, plan: &Plan, (position, load): (usize, Load)) ->
     lake.keys.naming().mac("aegle lake batch v2", &parts)
 }
 
-/// Writes the batch that `load` brings to the table at `position`, whose fields have so many bytes.
-/// Nobody sees it yet.
+/// Writes the batch that `load` brings to the table at `position`, which was counted. Nobody sees it
+/// yet.
 pub(super) fn write(
     lake: &Lake,
     sources: &mut Sources,
     plan: &Plan,
-    (position, bytes, load): (usize, u64, Load),
+    (position, count, load): (usize, &TableCount, Load),
     report: Report<'_, '_>,
 ) -> Result<(), IngestError> {
     let content = &plan.contents[position];
@@ -65,16 +67,28 @@ pub(super) fn write(
     let (pack, extents) = (Vec::new(), Vec::new());
     let (written, progress) = report;
     let report = (&mut *written, &mut *progress);
-    let mut writer =
-        Writer { lake, plan, position, id, name, before, pack, extents, erased: 0, report };
-    let shares = bytes.div_ceil(SHARE_BYTES).max(1);
+    let mut writer = Writer {
+        lake,
+        plan,
+        position,
+        id,
+        name,
+        before,
+        pack,
+        extents,
+        erased: 0,
+        counted: (0, 0),
+        report,
+    };
+    let shares = count.bytes.div_ceil(SHARE_BYTES).max(1);
     for index in 0..shares {
         let share = Share { index, of: shares };
         let rows = Rows::load(&lake.keys, &plan.layout, sources, position, share)?;
         writer.add(&rows, share)?;
     }
     writer.store()?;
-    let erased = writer.erased;
+    let (erased, (patients, rows)) = (writer.erased, writer.counted);
+    lake.index.put_facts(id, &Facts { patients, rows, stats: count.stats.clone() })?;
     let manifest = plan.manifest((position, load));
     written.bytes += lake.keep_manifest((id, &name), &manifest)?;
     Ok(lake.index.finish_batch(id, erased)?)
@@ -171,6 +185,8 @@ struct Writer<'a, 'b, 'c> {
     extents: Vec<Extent>,
     /// Rows of patients who were erased; they are left out.
     erased: u64,
+    /// How many patients the table has, and how many rows are new.
+    counted: (u64, u64),
     report: Report<'b, 'c>,
 }
 
@@ -192,6 +208,7 @@ impl Writer<'_, '_, '_> {
 
     fn range(&mut self, range: Share, patients: &[PatientRows<'_>]) -> Result<(), IngestError> {
         let mut held = self.before.held(range)?;
+        self.counted.0 += patients.len() as u64;
         let mut begun = Vec::new();
         for rows in patients {
             let (patient, ids) = (rows.patient(), rows.ids());
@@ -213,8 +230,10 @@ impl Writer<'_, '_, '_> {
         for ((rows, ids, places), key) in begun.into_iter().zip(&keys) {
             let Some(key) = key else {
                 self.erased += places.len() as u64;
+                self.counted.0 -= 1;
                 continue;
             };
+            self.counted.1 += places.len() as u64;
             self.patient(&rows, (ids, &places), key)?;
             if self.pack.len() >= PACK_BYTES {
                 self.store()?;

@@ -1,6 +1,7 @@
 //! Names what a source holds: table by table, by meaning and content.
 
 use super::IngestError;
+use super::judge::Kept;
 use crate::catalogue::{Patient, Table};
 use crate::crypt::MacKey;
 use crate::frame::BatchName;
@@ -17,8 +18,6 @@ pub(super) struct Plan {
     pub(super) layout: Layout,
     /// In the order of the catalogue's tables.
     pub(super) contents: Vec<Planned>,
-    /// Names the whole source.
-    pub(super) source: [u8; 32],
 }
 
 /// One table's file at its present content.
@@ -37,13 +36,19 @@ impl Plan {
         sources: &mut Sources,
     ) -> Result<Self, IngestError> {
         let contents = plan(naming, &layout, sources)?;
-        let names: Vec<&[u8]> = contents.iter().map(|content| content.name.as_slice()).collect();
-        let catalogue = layout.catalogue.hash();
-        let parts = [&[catalogue.as_bytes().as_slice()], names.as_slice()].concat();
-        let source = naming.mac("aegle lake source v1", &parts);
         // A relative path means something else tomorrow.
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        Ok(Self { folder, layout, contents, source })
+        Ok(Self { folder, layout, contents })
+    }
+
+    /// Names the whole source, when some of its tables stay as they are.
+    pub(super) fn source(&self, naming: &MacKey, kept: &Kept) -> [u8; 32] {
+        let catalogue = self.layout.catalogue.hash();
+        let mut parts = vec![catalogue.as_bytes().as_slice()];
+        for (position, content) in self.contents.iter().enumerate() {
+            parts.push(kept.get(&position).unwrap_or(&content.name));
+        }
+        naming.mac("aegle lake source v1", &parts)
     }
 
     /// The manifest of the batch that a load brings to the table at `position`.
@@ -53,13 +58,18 @@ impl Plan {
         Manifest::new(whence, load, (&content.content, content.file_bytes))
     }
 
-    /// Checks that no file changed since the plan was made.
-    pub(super) fn verify(&self, naming: &MacKey, sources: &mut Sources) -> Result<(), IngestError> {
+    /// Checks that no file changed since the plan was made, but for those of tables that stay.
+    pub(super) fn verify(
+        &self,
+        naming: &MacKey,
+        sources: &mut Sources,
+        kept: &Kept,
+    ) -> Result<(), IngestError> {
         let now = plan(naming, &self.layout, sources)?;
-        let tables = self.layout.catalogue.tables().iter();
+        let tables = self.layout.catalogue.tables().iter().enumerate();
         let mut pairs = tables.zip(self.contents.iter().zip(&now));
-        match pairs.find(|(_, (then, now))| then != now) {
-            Some((table, _)) => Err(IngestError::SourceChanged(table.file.clone())),
+        match pairs.find(|((place, _), (then, now))| then != now && !kept.contains_key(place)) {
+            Some(((_, table), _)) => Err(IngestError::SourceChanged(table.file.clone())),
             None => Ok(()),
         }
     }

@@ -83,7 +83,7 @@ impl Rows {
         let rows = Self::of(keys, (layout, position), sources, holds, &mut findings)?;
         let mut findings = findings.into_sorted();
         // Rows that cannot be read are left out; whether that may be was judged before.
-        findings.retain(|found| !found.hole.is_of_a_row());
+        findings.retain(|found| !found.hole.can_be_left_out());
         if !findings.is_empty() {
             return Err(IngestError::Source(CheckReport { findings, tables: Vec::new() }));
         }

@@ -89,7 +89,6 @@ fn every_object_that_is_deleted_cut_or_altered_is_named_and_put_back_byte_by_byt
     let world = with_letters();
     let lake = world.filled();
     // A second load, so that batches differ from what the source holds.
-    world.write("use.csv", &USE.replace("aspirin", "ibuprofen"));
     world.write("use.csv", &[USE, "PAT-4711,EPI-1,aspirin,fever,500,2025-01-01\n"].concat());
     lake.ingest(&world.source()).unwrap();
     let (shown, whole) = (everything(&lake), raw(&world));
@@ -107,7 +106,7 @@ fn every_object_that_is_deleted_cut_or_altered_is_named_and_put_back_byte_by_byt
         }
         assert_eq!(everything(&world.open()), shown);
     }
-    let expected = [(ObjectKind::Pack, 6), (ObjectKind::Document, 2), (ObjectKind::Manifest, 6)];
+    let expected = [(ObjectKind::Pack, 5), (ObjectKind::Document, 2), (ObjectKind::Manifest, 6)];
     assert_eq!(kinds, BTreeMap::from(expected));
     assert_eq!(everything(&lake), shown);
     assert!(scrub(&lake).damaged.is_empty());
