@@ -213,7 +213,7 @@ impl Lake {
         let plan = Plan::new(self.keys.naming(), (folder, Layout::new(catalogue)), &mut sources)?;
         let dropped = self.dropped(&plan)?;
         if let Some(state) = self.current(&plan, &dropped)? {
-            return Ok(self.unchanged(&plan, (&state, &dropped))?);
+            return self.unchanged(&plan, (&state, &dropped));
         }
         let checked =
             check_data(&plan.layout.catalogue, &mut sources, Findings::default(), progress);
@@ -387,9 +387,10 @@ impl Lake {
         let mut counted = (0, 0);
         let tables = plan.layout.catalogue.tables().iter().zip(&checked.tables);
         for (position, (table, count)) in tables.enumerate() {
-            let stats = match kept.contains_key(&position) {
-                true => self.index.last_stats(table.name.as_str())?.unwrap_or_default(),
-                false => count.stats.clone(),
+            let stats = if kept.contains_key(&position) {
+                self.index.last_stats(table.name.as_str())?.unwrap_or_default()
+            } else {
+                count.stats.clone()
             };
             counted = (counted.0 + stats.loaded, counted.1 + stats.orphans);
         }

@@ -142,11 +142,11 @@ pub(crate) fn objects(connection: &Connection, after: &[u8]) -> rusqlite::Result
 /// How many bytes the objects of complete batches have whose names come after `after`.
 pub(crate) fn object_bytes(connection: &Connection, after: &[u8]) -> rusqlite::Result<u64> {
     let sql = "SELECT COALESCE(SUM(bytes), 0) FROM (
-            SELECT pack.name AS name, bytes FROM pack JOIN batch ON batch.id = batch AND complete
+            SELECT pack.name AS name, bytes FROM pack JOIN batch ON batch.id = pack.batch AND complete
             UNION SELECT manifest.name, bytes FROM manifest
-                JOIN batch ON batch.id = batch AND complete
+                JOIN batch ON batch.id = manifest.batch AND complete
             UNION SELECT document.name, bytes FROM document
-                JOIN batch ON batch.id = batch AND complete
+                JOIN batch ON batch.id = document.batch AND complete
         ) AS object WHERE name > ?1";
     connection.query_row(sql, [after], |row| row.get(0))
 }
