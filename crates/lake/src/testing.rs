@@ -233,6 +233,19 @@ pub(crate) fn lines(part: &Part) -> Vec<String> {
     lines
 }
 
+/// The files of all packs, by their paths in the folder of the objects.
+pub(crate) fn pack_files(world: &World, lake: &Lake) -> BTreeMap<PathBuf, Vec<u8>> {
+    let names = lake.index.look(|index| {
+        let mut select = index.prepare("SELECT name FROM pack")?;
+        let names = select.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        names.map(|name| name.map(hex::encode)).collect::<Result<Vec<_>, _>>()
+    });
+    let names = names.unwrap();
+    let mut found = files(&world.root().join("raw/packs"));
+    found.retain(|path, _| names.iter().any(|name| path.ends_with(name)));
+    found
+}
+
 /// Every file under a folder, by its path in it.
 pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
