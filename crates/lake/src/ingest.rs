@@ -245,7 +245,7 @@ impl Lake {
     ) -> Result<IngestReport, IngestError> {
         self.renew_manifests(plan, kept)?;
         self.mark_seen(plan, kept)?;
-        Ok(self.report(state, &Written::default(), true)?)
+        Ok(self.outcome(state, &Written::default(), true)?)
     }
 
     fn mark_seen(&self, plan: &Plan, kept: &Kept) -> Result<(), DatabaseError> {
@@ -375,7 +375,7 @@ impl Lake {
         let state = self.index.commit((&plan.layout.catalogue, text), &done)?;
         self.mark_seen(plan, kept)?;
         progress(&Progress::Committed);
-        Ok(self.report(&state, &written, false)?)
+        Ok(self.outcome(&state, &written, false)?)
     }
 
     /// How many rows are current of all tables, and how many were left out as nobody's.
@@ -397,7 +397,7 @@ impl Lake {
         Ok(counted)
     }
 
-    fn report(
+    fn outcome(
         &self,
         state: &State,
         written: &Written,
