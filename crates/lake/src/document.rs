@@ -35,11 +35,6 @@ impl<'a> DocumentKey<'a> {
         Self { patient, cipher: Cipher::new(data_key), nonces: MacKey::new(&nonces) }
     }
 
-    /// Whose documents it seals.
-    pub(crate) fn patient(&self) -> &PatientKey {
-        self.patient
-    }
-
     /// The sealed bytes of a document, and what stands for it in its row.
     pub(crate) fn seal(&self, naming: &MacKey, content: &[u8]) -> (Reference, Vec<u8>) {
         let length = content.len() as u64;

@@ -132,7 +132,7 @@ pub struct BatchReport {
     pub load: u64,
     /// When that was.
     pub loaded: Timestamp,
-    /// How many rows it brought.
+    /// How many rows it brought; one that belongs to several patients counts for each.
     pub rows: u64,
     /// Bytes of the whole table at its source.
     pub source_bytes: u64,
@@ -303,7 +303,7 @@ mod tests {
             .iter()
             .map(|batch| (batch.table.as_str(), batch.load, batch.rows))
             .collect();
-        let expected = [("use", 1, 4), ("scan", 1, 2), ("doctor", 1, 2), ("doctor", 2, 1)];
+        let expected = [("use", 1, 4), ("scan", 1, 2), ("doctor", 1, 3), ("doctor", 2, 1)];
         assert_eq!(batches, expected);
         let catalogues: Vec<_> =
             report.catalogues.iter().map(|one| (one.version, one.batches, one.current)).collect();

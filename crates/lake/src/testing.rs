@@ -233,6 +233,18 @@ pub(crate) fn lines(part: &Part) -> Vec<String> {
     lines
 }
 
+/// Ingests the source into a new lake, takes all of its objects away, and looks whether the same come
+/// again.
+pub(crate) fn comes_again(world: &World) {
+    let lake = world.open();
+    lake.ingest(&world.source()).unwrap();
+    let whole = files(&world.root().join("raw"));
+    fs::remove_dir_all(world.root().join("raw/packs")).unwrap();
+    let report = lake.scrub(crate::ScrubOptions::default(), &mut |_| {}).unwrap();
+    assert!(report.is_whole() && report.damaged.len() == whole.len(), "{report:?}");
+    assert!(files(&world.root().join("raw")) == whole);
+}
+
 /// The files of all packs, by their paths in the folder of the objects.
 pub(crate) fn pack_files(world: &World, lake: &Lake) -> BTreeMap<PathBuf, Vec<u8>> {
     let names = lake.index.look(|index| {

@@ -102,7 +102,7 @@ fn a_file_that_is_missing_cut_or_altered_is_refused_by_name_and_written_again() 
     let lake = place.world.open();
     place.back_up(&lake);
     let before = everything(&lake);
-    assert_eq!(place.names().len(), 4);
+    assert_eq!(place.names().len(), 7);
     for name in place.names() {
         let path = place.backup().join(&name);
         let whole = fs::read(&path).unwrap();

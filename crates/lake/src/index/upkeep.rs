@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 
 pub(super) const SCHEMA: &str = "
     CREATE INDEX pack_batch ON pack (batch);
-    CREATE INDEX extent_pack ON extent (pack);
     CREATE TABLE manifest (
         batch INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL,
         sealed BLOB NOT NULL
@@ -238,7 +237,8 @@ impl Index {
         Ok(bytes)
     }
 
-    /// What lies in a pack, in the order in which it lies there, but for what is lost.
+    /// What lies in a pack, in the order in which it lies there, but for what is lost. Looks through all
+    /// extents: an index by pack would cost every ingest more than the rare repair is worth.
     pub(crate) fn laid(&self, pack: &ObjectName) -> Result<Vec<Laid>, DatabaseError> {
         let connection = hold(&self.0);
         let sql = "SELECT extent.patient, start, length, satellite.rows FROM pack
