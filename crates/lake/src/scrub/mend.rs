@@ -214,13 +214,16 @@ impl Lake {
         let folders =
             if wanted.is_whole_already() { Vec::new() } else { self.folders(&wanted.batch)? };
         let mut away = folders.is_empty().then(|| "its manifest is lost, too".to_owned());
-        for folder in &folders {
+        for (place, folder) in folders.iter().enumerate() {
             let cutting = Cutting { layout: &wanted.layout, position: wanted.position };
             match self.bring(cutting, folder, &wanted.patients()) {
                 Ok(brought) => {
-                    fill(self, &brought, (&wanted.batch, &mut wanted.torn, &mut wanted.documents))?
+                    let missing = (&wanted.batch, &mut wanted.torn, &mut wanted.documents);
+                    fill(self, &brought, missing)?;
                 }
-                Err(why) => away = Some(why.to_string()),
+                // Where the source was last seen decides; where it was then may be gone for good.
+                Err(why) if place == 0 => away = Some(why.to_string()),
+                Err(_) => {}
             }
             if wanted.is_whole_already() {
                 break;

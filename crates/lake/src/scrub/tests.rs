@@ -365,6 +365,20 @@ fn a_source_that_is_not_there_loses_nothing_for_good_until_it_is_given_up() {
 }
 
 #[test]
+fn of_a_source_that_moved_the_place_where_it_was_last_seen_decides() {
+    let world = World::new();
+    let lake = world.filled();
+    let (first, away) = (pack_of(&world, &lake, "use"), world.root().join("away"));
+    fs::rename(world.source(), &away).unwrap();
+    fs::write(away.join("use.csv"), USE.replace("aspirin", "ibuprofen")).unwrap();
+    lake.ingest(&away).unwrap();
+    fs::remove_file(first).unwrap();
+    assert_eq!(told(&scrub(&lake)), ["pack missing: lost"]);
+    let (rows, incomplete) = shown(&lake, 1);
+    assert!(incomplete.is_empty() && rows.iter().any(|line| line.contains("losartan")), "{rows:?}");
+}
+
+#[test]
 fn a_source_with_holes_by_now_is_not_ingested_and_the_reason_is_told() {
     let world = World::new();
     let lake = world.filled();
