@@ -63,7 +63,60 @@ fn within(small: &Bits, large: &Bits) -> bool {
     small.iter().all(|position| large.contains(position))
 }
 
+/// The token of a tag at any version, and as it was at one: those of a cell that joined at `joined`.
+fn carried(joined: u8) -> Bits {
+    (0..TOKENS).filter(|version| *version == 0 || *version >= joined).map(usize::from).collect()
+}
+
+/// A request of subject 100 for cells that joined one tag at these versions.
+fn grown(joined: &[u8]) -> Request {
+    let tokens = (0..TOKENS).map(token).collect();
+    let cells = joined.iter().map(|joined| carried(*joined)).collect();
+    Request {
+        subject: Subject::Professional(vec![token(100)]),
+        purpose: Purpose::Treatment,
+        parts: vec![Part::new(CentreId::from_array([0; 16]), tokens, cells).unwrap()],
+    }
+}
+
+/// A rule that names the tag at version `version`, or at any version when that is 0.
+fn about(effect: Effect, version: u8) -> Rule {
+    Rule {
+        effect,
+        grantee: token(100),
+        scope: Scope::new(vec![token(version)]).unwrap(),
+        window: Window::new(None, None).unwrap(),
+        purposes: std::iter::empty().collect(),
+    }
+}
+
 proptest! {
+    #[test]
+    fn when_a_tag_grows_an_older_allow_does_not_reach_what_joined_later(
+        joined in proptest::collection::vec(1..TOKENS, 1..8), agreed in 1..TOKENS, confirmed in 1..TOKENS,
+    ) {
+        let reached = |version: u8| -> Bits {
+            (0..joined.len()).filter(|cell| joined[*cell] <= version).collect()
+        };
+        let request = grown(&joined);
+        let allow = about(Effect::Allow, agreed);
+        prop_assert_eq!(open(&[allow.clone()], &request), reached(agreed));
+        // Until the patient confirms: then it reaches what had joined by the later of the two.
+        let confirmed_allow = about(Effect::Allow, confirmed);
+        let both = open(&[allow, confirmed_allow], &request);
+        prop_assert_eq!(both, reached(agreed.max(confirmed)));
+    }
+
+    #[test]
+    fn when_a_tag_grows_an_older_deny_reaches_what_joined_later(
+        joined in proptest::collection::vec(1..TOKENS, 1..8), rules in rules(), allowed in 1..TOKENS,
+    ) {
+        let request = grown(&joined);
+        let deny = about(Effect::Deny, 0);
+        let more = [rules, vec![about(Effect::Allow, allowed), deny]].concat();
+        prop_assert!(open(&more, &request).is_empty());
+    }
+
     #[test]
     fn order_and_duplicates_never_matter(rules in rules(), request in request(), seed: prop::sample::Index) {
         let mut shuffled = rules.clone();

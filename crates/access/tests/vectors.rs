@@ -1,5 +1,6 @@
 //! The thirteen questions that the original system answered wrongly or not at all, with the
-//! answers that it should have given. Tags `a` and `b` are disjoint, `c` overlaps `a`.
+//! answers that it should have given. Tags `a` and `b` are disjoint, `c` overlaps `a`. Then what
+//! happens when a tag grows.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
@@ -37,11 +38,19 @@ fn rule(text: &str) -> Rule {
     }
 }
 
+/// The same when `a` grew at version 2: who joined it before carries it as it was then, too.
+const GROWN: [(&str, &[&str]); 2] =
+    [("first a", &["all", "a", "a@1", "a@2"]), ("later a", &["all", "a", "a@2"])];
+
 /// Asks at time 50 as user 4 in department 2 of FCRB, who is also everybody at FCRB.
-fn granted(rules: &[&str], requested: &[&str]) -> Vec<&'static str> {
+fn granted(
+    cells: &[(&'static str, &[&str])],
+    rules: &[&str],
+    requested: &[&str],
+) -> Vec<&'static str> {
     let cells: Vec<_> =
-        CELLS.iter().filter(|(_, tags)| requested.iter().any(|tag| tags.contains(tag))).collect();
-    let mut tokens = ["all", "a", "b", "c"].map(token);
+        cells.iter().filter(|(_, tags)| requested.iter().any(|tag| tags.contains(tag))).collect();
+    let mut tokens = ["all", "a", "b", "c", "a@1", "a@2"].map(token);
     tokens.sort();
     let set = |tags: &[&str]| -> Bits {
         tags.iter().map(|tag| tokens.binary_search(&token(tag)).unwrap()).collect()
@@ -61,7 +70,18 @@ fn granted(rules: &[&str], requested: &[&str]) -> Vec<&'static str> {
 }
 
 fn check(rules: &[&str], requested: &[&str], expected: &[&str]) {
-    assert_eq!(granted(rules, requested), expected, "{rules:?} asked for {requested:?}");
+    assert_eq!(granted(&CELLS, rules, requested), expected, "{rules:?} asked for {requested:?}");
+}
+
+#[test]
+fn when_a_tag_grows_an_older_allow_waits_for_the_patient_and_an_older_deny_does_not() {
+    let open = |rules: &[&str]| granted(&GROWN, rules, &["a"]);
+    let (older, newer) = ("ALLOW a@1 to user:4@FCRB", "ALLOW a@2 to user:4@FCRB");
+    assert_eq!(open(&[older]), ["first a"]);
+    assert_eq!(open(&[older, newer]), ["first a", "later a"]);
+    assert_eq!(open(&[newer]), ["first a", "later a"]);
+    assert_eq!(open(&[older, newer, "DENY a to user:4@FCRB"]), [""; 0]);
+    assert_eq!(open(&["ALLOW all to user:4@FCRB", "DENY a to user:4@FCRB"]), [""; 0]);
 }
 
 #[test]

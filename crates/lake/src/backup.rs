@@ -19,7 +19,7 @@ use crate::database::DatabaseError;
 use crate::kek::KeyEpoch;
 use crate::keys::{self, KeyError};
 use crate::lake::Lake;
-use crate::objects::{ObjectError, ObjectName};
+use crate::objects::{OBJECT_DOMAIN, ObjectError, ObjectName};
 use crate::stream::{self, StreamError};
 pub use restore::{RestoreError, Restored, restore};
 use rusqlite::{Connection, params};
@@ -268,7 +268,9 @@ fn objects(index: &Connection) -> Result<Vec<(ObjectName, u64)>, rusqlite::Error
         "SELECT pack.name, pack.bytes FROM pack JOIN batch ON batch.id = pack.batch
          WHERE batch.complete
          UNION SELECT document.name, document.bytes FROM document
-         JOIN batch ON batch.id = document.batch WHERE batch.complete ORDER BY 1",
+         JOIN batch ON batch.id = document.batch WHERE batch.complete
+         UNION SELECT manifest.name, manifest.bytes FROM manifest
+         JOIN batch ON batch.id = manifest.batch WHERE batch.complete ORDER BY 1",
     )?;
     let objects = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     objects.collect()
@@ -289,7 +291,7 @@ fn is_object(path: &Path, naming: &MacKey, name: &ObjectName, bytes: u64) -> io:
     if file.metadata()?.len() != bytes {
         return Ok(false);
     }
-    let (mut context, mut piece) = (naming.context("aegle lake pack v1"), vec![0; AT_ONCE]);
+    let (mut context, mut piece) = (naming.context(OBJECT_DOMAIN), vec![0; AT_ONCE]);
     loop {
         match file.read(&mut piece)? {
             0 => return Ok(crypt::tag(context.sign()) == *name),

@@ -19,6 +19,8 @@
 //! file = "medication_use.csv"    # that is the default
 //! patient = "patnr"              # the key column with the centre's own patient number
 //! labels = { en = "Medication in use" }
+//! # More than this goes to quarantine. Default: no row that cannot be read, any that are nobody's.
+//! contract = { wrong_rows = 10, orphans_percent = 5 }
 //!
 //! [tables.medication_use.columns]
 //! patnr   = { type = "text", key = true }                    # never disclosed, carries no tag
@@ -41,10 +43,13 @@
 
 mod anchors;
 mod build;
+mod difference;
 pub(crate) mod origin;
 mod raw;
 #[cfg(test)]
 mod tests;
+
+pub use difference::{Change, Difference, Growth, Item};
 
 use crate::finding::{Finding, Findings};
 use crate::hole::Hole;
@@ -87,11 +92,23 @@ pub struct Table {
     pub patient: Patient,
     /// What people read.
     pub labels: Labels,
+    /// What its content may be like. It is no part of the catalogue's hash, for it changes no meaning.
+    #[borsh(skip)]
+    pub contract: Contract,
     /// In the catalogue's order.
     pub columns: Vec<Column>,
     /// Where its rows come from.
     #[borsh(skip)]
     pub(crate) origin: origin::Origin,
+}
+
+/// What a new content of a table may be like; what breaks it goes to quarantine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contract {
+    /// How many rows may be left out because they cannot be read.
+    pub wrong_rows: u64,
+    /// How many of a hundred rows may belong to nobody; without it, any number may.
+    pub orphans_percent: Option<u8>,
 }
 
 /// How a row finds the patients it belongs to.

@@ -6,6 +6,7 @@ use crate::finding::{Finding, Findings};
 use crate::hole::Hole;
 use crate::ingest::Progress;
 use crate::source::{Sources, TableReader};
+use crate::stats::{Counter, TableStats};
 use aegle_model::Name;
 use std::fmt;
 use std::path::Path;
@@ -30,6 +31,10 @@ pub struct TableCount {
     pub rows_without_patient: u64,
     /// How many bytes the fields of all rows have.
     pub bytes: u64,
+    /// What was counted besides.
+    pub stats: TableStats,
+    /// The holes of this table alone.
+    pub findings: Vec<Finding>,
 }
 
 impl CheckReport {
@@ -112,23 +117,27 @@ fn check_table(
     table: &Table,
     (findings, progress): (&mut Findings, &mut dyn FnMut(&Progress)),
 ) -> TableCount {
-    let mut count =
-        TableCount { name: table.name.clone(), rows: 0, rows_without_patient: 0, bytes: 0 };
+    let (mut counter, mut bytes) = (Counter::new(table), 0);
+    findings.end_table();
     let attribution = Attribution::load(catalogue, sources, table, |_| Some(()));
-    let Some(mut reader) = TableReader::open(sources, table, findings) else { return count };
-    while let Some(row) = reader.next(findings) {
-        count.rows += 1;
-        if count.rows.is_multiple_of(ROWS_AT_ONCE) {
-            progress(&Progress::Read { rows: ROWS_AT_ONCE });
-        }
-        count.bytes += row.size();
-        row.values(findings);
-        if attribution.owners(&row, |_| Some(())).is_empty() {
-            count.rows_without_patient += 1;
-            row.hole(findings, Hole::NoPatient);
+    if let Some(mut reader) = TableReader::open(sources, table, findings) {
+        while let Some(row) = reader.next(findings) {
+            bytes += row.size();
+            let right = row.values(findings).is_some();
+            let owned = !attribution.owners(&row, |_| Some(())).is_empty();
+            if !owned {
+                row.hole(findings, Hole::NoPatient);
+            }
+            counter.add(&row, right, owned);
+            if counter.rows().is_multiple_of(ROWS_AT_ONCE) {
+                progress(&Progress::Read { rows: ROWS_AT_ONCE });
+            }
         }
     }
-    count
+    let findings = findings.end_table();
+    let stats = counter.finish(&findings);
+    let (rows, rows_without_patient) = (stats.rows, stats.orphans);
+    TableCount { name: table.name.clone(), rows, rows_without_patient, bytes, stats, findings }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl From<rusqlite::Error> for DatabaseError {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The format that `user_version` states.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// Opens a database to write it, making it first when it is not there.
 pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, DatabaseError> {
@@ -88,6 +88,12 @@ pub(crate) fn checkpoint(connection: &Connection) -> Result<(), DatabaseError> {
         return Err(rusqlite::Error::SqliteFailure(busy, None).into());
     }
     Ok(())
+}
+
+/// Whether the pages of a database, which the connection calls `schema`, hold together.
+pub(crate) fn is_sound(connection: &Connection, schema: &str) -> Result<bool, rusqlite::Error> {
+    let sql = format!("PRAGMA {schema}.quick_check(1)");
+    connection.query_row(&sql, [], |row| row.get::<_, String>(0)).map(|said| said == "ok")
 }
 
 /// Opens an existing database to read it.

@@ -9,6 +9,7 @@
 
 use crate::crypt::{Altered, Cipher, MacKey, TAG};
 use crate::keys::PatientKey;
+use crate::objects::OBJECT_DOMAIN;
 use crate::value::Reference;
 use zeroize::Zeroizing;
 
@@ -32,11 +33,6 @@ impl<'a> DocumentKey<'a> {
     pub(crate) fn new(patient: &'a PatientKey, data_key: &[u8; 32]) -> Self {
         let nonces = Zeroizing::new(MacKey::new(data_key).mac("aegle document nonce v1", &[]));
         Self { patient, cipher: Cipher::new(data_key), nonces: MacKey::new(&nonces) }
-    }
-
-    /// Whose documents it seals.
-    pub(crate) fn patient(&self) -> &PatientKey {
-        self.patient
     }
 
     /// The sealed bytes of a document, and what stands for it in its row.
@@ -97,7 +93,7 @@ fn sealed_length(content: usize) -> usize {
 }
 
 fn name(naming: &MacKey, sealed: &[u8]) -> [u8; 32] {
-    naming.mac("aegle lake pack v1", &[sealed])
+    naming.mac(OBJECT_DOMAIN, &[sealed])
 }
 
 #[cfg(test)]

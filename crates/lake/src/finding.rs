@@ -68,22 +68,36 @@ impl fmt::Display for Finding {
 
 /// Gathers holes while a source is read.
 #[derive(Debug, Default)]
-pub(crate) struct Findings(BTreeMap<(String, Hole), Lines>);
+pub(crate) struct Findings {
+    all: BTreeMap<(String, Hole), Lines>,
+    /// Those since the last table ended: several tables can be read from one file.
+    table: BTreeMap<(String, Hole), Lines>,
+}
 
 impl Findings {
     pub(crate) fn add(&mut self, file: &str, line: impl Into<Option<u64>>, hole: Hole) {
-        self.0.entry((file.to_owned(), hole)).or_default().add(line.into());
+        let (key, line) = ((file.to_owned(), hole), line.into());
+        self.table.entry(key.clone()).or_default().add(line);
+        self.all.entry(key).or_default().add(line);
+    }
+
+    /// Ends a table: those that were found since the last one ended, by file and first line.
+    pub(crate) fn end_table(&mut self) -> Vec<Finding> {
+        sorted(std::mem::take(&mut self.table))
     }
 
     /// By file, then by first line.
     pub(crate) fn into_sorted(self) -> Vec<Finding> {
-        let finding = |((file, hole), lines)| Finding { file, lines, hole };
-        let mut findings: Vec<_> = self.0.into_iter().map(finding).collect();
-        findings.sort_by(|a, b| {
-            (&a.file, a.lines.first.first()).cmp(&(&b.file, b.lines.first.first()))
-        });
-        findings
+        sorted(self.all)
     }
+}
+
+fn sorted(found: BTreeMap<(String, Hole), Lines>) -> Vec<Finding> {
+    let finding = |((file, hole), lines)| Finding { file, lines, hole };
+    let mut findings: Vec<_> = found.into_iter().map(finding).collect();
+    findings
+        .sort_by(|a, b| (&a.file, a.lines.first.first()).cmp(&(&b.file, b.lines.first.first())));
+    findings
 }
 
 #[cfg(test)]

@@ -87,6 +87,18 @@ impl FrameKey {
     }
 }
 
+/// Whether an extent is what was written into its place, in every frame; `names` name the cells.
+pub(crate) fn is_whole<'a>(
+    key: &FrameKey,
+    place: &Place<'_>,
+    names: impl ExactSizeIterator<Item = &'a [u8; 32]>,
+    extent: &mut [u8],
+) -> bool {
+    let Ok(frames) = split(extent, names.len()) else { return false };
+    let mut cells = (0..).zip(frames).zip(names);
+    cells.all(|((cell, frame), name)| key.open(place, (cell, name), frame).is_ok())
+}
+
 /// One sealed frame.
 pub(crate) struct Frame<'a> {
     nonce: NonceBytes,

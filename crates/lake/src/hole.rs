@@ -351,6 +351,40 @@ pub enum Hole {
 }
 
 impl Hole {
+    /// Whether only single rows have this hole, which can be left out.
+    pub(crate) fn is_of_a_row(&self) -> bool {
+        matches!(
+            self,
+            Self::NoPatient
+                | Self::FieldCount { .. }
+                | Self::NotUtf8 { .. }
+                | Self::NotOfType { .. }
+                | Self::ManyValues { .. }
+                | Self::DocumentTooLarge { .. }
+                | Self::NotADocument
+        )
+    }
+
+    /// Whether what has this hole can be left out, so that the rest is still what it should be.
+    pub(crate) fn can_be_left_out(&self) -> bool {
+        self.is_of_a_row() || matches!(self, Self::NotInCatalogue { .. })
+    }
+
+    /// The column that single rows have this hole in.
+    pub(crate) fn column(&self) -> Option<&Name> {
+        match self {
+            Self::NotUtf8 { column }
+            | Self::NotOfType { column, .. }
+            | Self::ManyValues { column } => Some(column),
+            _ => None,
+        }
+    }
+
+    /// Whether a source with this hole may be whole again later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Database(_))
+    }
+
     /// Whether data with this hole can be loaded all the same, leaving the row out.
     pub fn is_harmless(&self) -> bool {
         matches!(self, Self::NoPatient)

@@ -6,6 +6,8 @@
 //! their objects in the raw zone, and can be read as of a time before. Index keys are keyed hashes;
 //! table and column names are public vocabulary. How hubs and satellites lie here: [`vault`].
 
+pub(crate) mod quality;
+pub(crate) mod upkeep;
 pub(crate) mod vault;
 
 use crate::catalogue::Catalogue;
@@ -145,7 +147,8 @@ pub(crate) fn load_at(
 /// How many objects there are, and how many bytes they take.
 pub(crate) fn stored(connection: &Connection) -> Result<(u64, u64), rusqlite::Error> {
     let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0)
-               FROM (SELECT name, bytes FROM pack UNION SELECT name, bytes FROM document)";
+               FROM (SELECT name, bytes FROM pack UNION SELECT name, bytes FROM document
+                     UNION SELECT name, bytes FROM manifest) AS object";
     connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
@@ -170,7 +173,7 @@ pub(crate) struct Index(Mutex<Connection>);
 
 impl Index {
     pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        let connection = database::open(path, SCHEMA)?;
+        let connection = database::open(path, &[SCHEMA, upkeep::SCHEMA, quality::SCHEMA].concat())?;
         connection.pragma_update(None, "cache_size", -262_144)?;
         Ok(Self(Mutex::new(connection)))
     }
@@ -355,6 +358,8 @@ impl Index {
                 connection.execute("DELETE FROM extent WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM pack WHERE batch = ?1", [batch])?;
                 connection.execute("DELETE FROM document WHERE batch = ?1", [batch])?;
+                connection.execute("DELETE FROM manifest WHERE batch = ?1", [batch])?;
+                connection.execute("DELETE FROM facts WHERE batch = ?1", [batch])?;
                 vault::forget(connection, batch)?;
                 connection.execute("DELETE FROM batch WHERE id = ?1", [batch])?;
             }
@@ -370,8 +375,10 @@ impl Index {
     /// Every object that the index knows.
     pub(crate) fn objects(&self) -> Result<BTreeSet<ObjectName>, DatabaseError> {
         let connection = hold(&self.0);
-        let mut select =
-            connection.prepare("SELECT name FROM pack UNION SELECT name FROM document")?;
+        let mut select = connection.prepare(
+            "SELECT name FROM pack UNION SELECT name FROM document
+             UNION SELECT name FROM manifest",
+        )?;
         let names = select.query_map([], |row| row.get(0))?;
         Ok(names.collect::<Result<_, _>>()?)
     }

@@ -3,10 +3,13 @@
 //! Invariants: nothing of a source is visible before all of it is; an ingest that is killed leaves
 //! nothing that is visible, and the next one goes on after the last whole table and makes the same
 //! objects again, or removes what it cannot use;
-//! the same source twice changes nothing; one ingest at a time.
+//! the same source twice changes nothing; one ingest at a time; a table that breaks its contract keeps
+//! what it had.
 
+pub(crate) mod again;
 mod batch;
 mod documents;
+mod judge;
 mod plan;
 mod rows;
 #[cfg(test)]
@@ -17,15 +20,18 @@ use crate::check::{CheckReport, check_data};
 use crate::database::DatabaseError;
 use crate::finding::Findings;
 use crate::frame::BatchName;
-use crate::index::{Completed, State};
+use crate::index::{Completed, State, upkeep};
 use crate::keys::KeyError;
-use crate::lake::Lake;
+use crate::lake::{Interrupted, Lake};
 use crate::layout::Layout;
+use crate::manifest::KeepError;
 use crate::objects::ObjectError;
 use crate::source::Sources;
 use crate::time;
 use aegle_model::{Hash, Name};
+use judge::{Kept, Verdict};
 use plan::Plan;
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -80,7 +86,30 @@ pub enum Progress {
     Committed,
 }
 
-/// An ingest that did not happen. What was current before still is.
+/// An ingest that brought in only some tables of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartlyDone {
+    /// The tables that keep what they had.
+    pub kept: Vec<Name>,
+    /// What was found in the source.
+    pub checked: CheckReport,
+    /// What was done.
+    pub report: IngestReport,
+}
+
+impl fmt::Display for PartlyDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept: Vec<_> = self.kept.iter().map(|table| format!("`{table}`")).collect();
+        let kept = kept.join(", ");
+        write!(
+            f,
+            "these tables keep what they had, the others are current: {kept}\n{}",
+            self.checked
+        )
+    }
+}
+
+/// An ingest that did not happen, or not wholly. What was current before still is.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// Another ingest is under way.
@@ -92,6 +121,9 @@ pub enum IngestError {
     /// The source has holes.
     #[error("the source cannot be ingested; mend these holes and run it again\n{0}")]
     Source(CheckReport),
+    /// Some tables broke their contract. They keep what they had; the others are current.
+    #[error("{0}\nmend the source and run it again, or see `aegle lake quarantine list`")]
+    Quarantined(Box<PartlyDone>),
     /// A file of the source cannot be read.
     #[error("could not read `{file}` of the source")]
     Unreadable {
@@ -126,6 +158,9 @@ pub enum IngestError {
     /// The lock file cannot be used.
     #[error("could not lock the lake for the ingest")]
     Lock(#[source] io::Error),
+    /// It was told to stop; nothing of it is left.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// An object could not be stored.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -135,6 +170,15 @@ pub enum IngestError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] DatabaseError),
+}
+
+impl From<KeepError> for IngestError {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Object(error) => Self::Object(error),
+            KeepError::Index(error) => Self::Index(error),
+        }
+    }
 }
 
 impl Lake {
@@ -166,21 +210,66 @@ impl Lake {
         })?;
         self.admit(&catalogue)?;
         let mut sources = Sources::open(folder, &catalogue);
-        let plan = Plan::new(self.keys.naming(), Layout::new(catalogue), &mut sources)?;
-        if let Some(state) = self.index.state()?.filter(|state| state.source == plan.source) {
-            return Ok(self.report(&state, &Written::default(), true)?);
+        let plan = Plan::new(self.keys.naming(), (folder, Layout::new(catalogue)), &mut sources)?;
+        let dropped = self.dropped(&plan)?;
+        if let Some(state) = self.current(&plan, &dropped)? {
+            return self.unchanged(&plan, (&state, &dropped));
         }
         let checked =
             check_data(&plan.layout.catalogue, &mut sources, Findings::default(), progress);
-        if !checked.is_loadable() {
-            return Err(IngestError::Source(checked));
-        }
+        let Verdict { kept, news } = self.judge(&plan, &checked)?;
         progress(&Progress::Checked { rows: checked.rows() });
+        let report = match self.current(&plan, &kept)? {
+            Some(state) => self.unchanged(&plan, (&state, &kept))?,
+            None => self.load(&mut sources, (&plan, &kept), (&text, &checked), progress)?,
+        };
+        if !news {
+            return Ok(report);
+        }
+        let tables = plan.layout.catalogue.tables();
+        let kept = kept.keys().map(|position| tables[*position].name.clone()).collect();
+        Err(IngestError::Quarantined(Box::new(PartlyDone { kept, checked, report })))
+    }
+
+    /// The current state, when it is what the plan would make it.
+    fn current(&self, plan: &Plan, kept: &Kept) -> Result<Option<State>, DatabaseError> {
+        let source = plan.source(self.keys.naming(), kept);
+        Ok(self.index.state()?.filter(|state| state.source == source))
+    }
+
+    /// Notes that the source was looked at and is the one that is there.
+    fn unchanged(
+        &self,
+        plan: &Plan,
+        (state, kept): (&State, &Kept),
+    ) -> Result<IngestReport, IngestError> {
+        self.renew_manifests(plan, kept)?;
+        self.mark_seen(plan, kept)?;
+        Ok(self.outcome(state, &Written::default(), true)?)
+    }
+
+    fn mark_seen(&self, plan: &Plan, kept: &Kept) -> Result<(), DatabaseError> {
+        for (position, table) in plan.layout.catalogue.tables().iter().enumerate() {
+            if !kept.contains_key(&position) {
+                self.index.mark_seen(table.name.as_str(), jiff::Timestamp::now())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what may come in current, as one load.
+    fn load(
+        &self,
+        sources: &mut Sources,
+        (plan, kept): (&Plan, &Kept),
+        checked: (&str, &CheckReport),
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<IngestReport, IngestError> {
         let load = self.index.next_load()?;
-        let tables = 0..plan.contents.len();
-        let planned: Vec<_> = tables.map(|table| batch::name(self, &plan, (table, load))).collect();
+        let tables = (0..plan.contents.len()).filter(|position| !kept.contains_key(position));
+        let planned: Vec<_> = tables.map(|table| batch::name(self, plan, (table, load))).collect();
         self.clear(&planned)?;
-        let done = self.write(&mut sources, &plan, (&text, &checked), progress);
+        let done = self.write(sources, (plan, kept), checked, progress);
         if done.is_err()
             && let Err(error) = self.clear(&[])
         {
@@ -226,10 +315,25 @@ impl Lake {
         Ok(self.objects.sweep(&self.index.objects()?)?)
     }
 
+    /// Notes where the source lies now: it may have moved since the last batch of each table.
+    fn renew_manifests(&self, plan: &Plan, kept: &Kept) -> Result<(), IngestError> {
+        for (position, table) in plan.layout.catalogue.tables().iter().enumerate() {
+            if kept.contains_key(&position) {
+                continue;
+            }
+            let last = |index: &_| upkeep::last_batch(index, table.name.as_str());
+            let Some(last) = self.index.look(last)? else { continue };
+            let mut manifest = plan.manifest((position, last.load));
+            manifest.catalogue = last.catalogue;
+            self.keep_manifest((last.id, &last.name), &manifest)?;
+        }
+        Ok(())
+    }
+
     fn write(
         &self,
         sources: &mut Sources,
-        plan: &Plan,
+        (plan, kept): (&Plan, &Kept),
         (text, checked): (&str, &CheckReport),
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<IngestReport, IngestError> {
@@ -240,11 +344,16 @@ impl Lake {
         let mut tables = Vec::new();
         for (position, content) in plan.contents.iter().enumerate() {
             let table = &plan.layout.catalogue.tables()[position];
-            if live.remove(table.name.as_str()) != Some(content.name) {
+            let current = live.remove(table.name.as_str());
+            if let Some(content) = kept.get(&position) {
+                tables.push((table.name.as_str(), content));
+                continue;
+            }
+            if current != Some(content.name) {
                 let name = batch::name(self, plan, (position, load));
                 if !self.index.has_batch(&name)? {
                     progress(&Progress::Table(table.name.clone()));
-                    let rows = (position, checked.tables[position].bytes, load);
+                    let rows = (position, &checked.tables[position], load);
                     batch::write(self, sources, plan, rows, (&mut written, &mut *progress))?;
                 }
             }
@@ -253,22 +362,42 @@ impl Lake {
         for table in live.keys() {
             batch::end(self, table, load)?;
         }
-        plan.verify(self.keys.naming(), sources)?;
-        let without_patient = checked.rows_without_patient();
+        plan.verify(self.keys.naming(), sources, kept)?;
+        let (rows, without_patient) = self.counted(plan, (kept, checked))?;
         let done = Completed {
             load,
             now: time::now(),
-            source: &plan.source,
+            source: &plan.source(self.keys.naming(), kept),
             tables: &tables,
-            rows: checked.rows() - without_patient,
+            rows,
             without_patient,
         };
         let state = self.index.commit((&plan.layout.catalogue, text), &done)?;
+        self.mark_seen(plan, kept)?;
         progress(&Progress::Committed);
-        Ok(self.report(&state, &written, false)?)
+        Ok(self.outcome(&state, &written, false)?)
     }
 
-    fn report(
+    /// How many rows are current of all tables, and how many were left out as nobody's.
+    fn counted(
+        &self,
+        plan: &Plan,
+        (kept, checked): (&Kept, &CheckReport),
+    ) -> Result<(u64, u64), DatabaseError> {
+        let mut counted = (0, 0);
+        let tables = plan.layout.catalogue.tables().iter().zip(&checked.tables);
+        for (position, (table, count)) in tables.enumerate() {
+            let stats = if kept.contains_key(&position) {
+                self.index.last_stats(table.name.as_str())?.unwrap_or_default()
+            } else {
+                count.stats.clone()
+            };
+            counted = (counted.0 + stats.loaded, counted.1 + stats.orphans);
+        }
+        Ok(counted)
+    }
+
+    fn outcome(
         &self,
         state: &State,
         written: &Written,

@@ -228,6 +228,16 @@ impl Keys {
         })
     }
 
+    /// The data keys of these patients, none for who has none (any more).
+    pub(crate) fn known_data_keys(
+        &self,
+        patients: &[PatientKey],
+    ) -> Result<Vec<Option<Secret>>, KeyError> {
+        self.change(|database| {
+            patients.iter().map(|patient| self.data_key(database, "main", patient)).collect()
+        })
+    }
+
     /// Whether the patient was erased, so that nothing is taken in any more.
     pub(crate) fn is_erased(
         &self,

@@ -3,7 +3,7 @@
 //! ```text
 //! index.db            the structured zone: hubs, satellites, and where a patient's rows lie
 //! keys.db             wrapped keys and links
-//! raw/packs/          encrypted frames and documents, written once
+//! raw/packs/          encrypted frames, documents and manifests, written once
 //! curated/ consumer/  short-lived, encrypted, empty between requests
 //! ```
 //!
@@ -19,11 +19,13 @@ use crate::kek_file::FileKeks;
 use crate::keys::{Kek, KeyError, Keys};
 use crate::layout::Layout;
 use crate::lookup::{KEYS, Lookup};
-use crate::objects::Objects;
+use crate::note::NoteKey;
+use crate::objects::{OBJECT_DOMAIN, ObjectName, Objects};
 use crate::zones::{ZoneError, Zones};
 use aegle_model::{PatientId, RecordKey, RequestId, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A lake that could not be opened.
@@ -69,6 +71,11 @@ impl From<rusqlite::Error> for LayoutError {
     }
 }
 
+/// Long work that was told to stop. It is taken up again when it is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted; run it again to go on")]
+pub struct Interrupted;
+
 /// One centre's data. Every call blocks: from a tokio runtime, use `spawn_blocking`.
 pub struct Lake {
     pub(crate) root: PathBuf,
@@ -76,9 +83,12 @@ pub struct Lake {
     pub(crate) index: Index,
     pub(crate) lookup: Lookup,
     pub(crate) objects: Objects,
+    pub(crate) notes: NoteKey,
     pub(crate) zones: Arc<Zones>,
     pub(crate) consumer: Consumer,
     layout: RwLock<Option<Arc<Layout>>>,
+    stop: AtomicBool,
+    mend: AtomicBool,
     interrupted: Vec<RequestId>,
 }
 
@@ -116,6 +126,7 @@ impl Lake {
         let (zones, interrupted) = Zones::open(root).map_err(failed)?;
         let lake = Self {
             root: root.to_owned(),
+            notes: NoteKey::new(wrapped.naming()),
             keys: wrapped,
             index,
             lookup: Lookup::new(index_path, keys_path),
@@ -123,10 +134,36 @@ impl Lake {
             zones,
             consumer: Consumer::default(),
             layout: RwLock::new(None),
+            stop: AtomicBool::new(false),
+            mend: AtomicBool::new(false),
             interrupted,
         };
         lake.take_up()?;
         Ok(lake)
+    }
+
+    /// Ends ingests and scrubs at their next step, also those that begin later.
+    pub fn interrupt(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether long work may go on.
+    pub(crate) fn go_on(&self) -> Result<(), Interrupted> {
+        if self.stop.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// Whether a read has found damage since this was last asked.
+    pub fn wants_mending(&self) -> bool {
+        self.mend.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn call_mender(&self) {
+        self.mend.store(true, Ordering::Relaxed);
+    }
+
+    /// The name of an object with these bytes.
+    pub(crate) fn object_name(&self, bytes: &[u8]) -> ObjectName {
+        self.keys.naming().mac(OBJECT_DOMAIN, &[bytes])
     }
 
     /// The requests that a crash interrupted and nobody was told of, found when the lake was opened.

@@ -4,7 +4,9 @@
 //! type; [`check()`] names every hole in it;
 //! [`Lake::ingest`] cuts its rows by patient and cell and stores them encrypted;
 //! [`Lake::link`] says which person is which patient; [`Lake::read`] answers a
-//! [`Permit`](aegle_ledger::Permit) with a part, [`sealed`] to the requester.
+//! [`Permit`](aegle_ledger::Permit) with a part, [`sealed`] to the requester. [`Lake::scrub`] finds
+//! what is damaged and brings it again; [`Lake::report`] and [`Lake::quarantine`] show how good the
+//! data is.
 //!
 //! Invariants: there is no way to read a row but with a permit; what a permit does not name is
 //! never decrypted; no file of the lake shows a name or a number; every failure is named and
@@ -16,6 +18,7 @@ pub mod catalogue;
 mod check;
 mod consumer;
 mod crypt;
+mod damage;
 mod database;
 mod document;
 mod erase;
@@ -32,14 +35,20 @@ mod lake;
 mod layout;
 mod links;
 mod lookup;
+mod manifest;
 mod naming;
+mod note;
 mod objects;
 mod part;
 mod passage;
+mod quarantine;
 mod read;
+mod report;
 mod rotate;
+mod scrub;
 pub mod sealed;
 mod source;
+mod stats;
 mod status;
 mod stream;
 #[cfg(test)]
@@ -54,23 +63,28 @@ pub use backup::{BackupError, BackupReport, BackupStep, RestoreError, Restored, 
 pub use catalogue::{Catalogue, CatalogueError};
 pub use check::{CheckReport, TableCount, check, check_with};
 pub use consumer::{CLAIM_MS, ClaimError};
+pub use damage::{Damage, Fate, ObjectKind, UnknownWord, What};
 pub use database::DatabaseError;
 pub use erase::{EraseError, EraseStep, Erasure, Subject};
 pub use finding::{Finding, Lines};
 pub use hole::Hole;
-pub use ingest::{IngestError, IngestReport, Progress};
+pub use ingest::{IngestError, IngestReport, PartlyDone, Progress};
 pub use kek::{KekError, Keks, KeyEpoch};
 pub use kek_file::FileKeks;
 pub use keys::{Kek, KeyError};
 pub use kind::Kind;
-pub use lake::{Lake, LayoutError, OpenError};
+pub use lake::{Interrupted, Lake, LayoutError, OpenError};
 pub use links::LinkError;
 pub use objects::ObjectError;
 pub use part::{BLOCK, NotAPart, Part, PartColumn, PartTable};
 pub use passage::{IllegalStage, Passage, Stage};
+pub use quarantine::{QuarantineError, Quarantined, Standing};
 pub use read::{Asking, Delivery, PART_MAX, ReadError, Shape};
+pub use report::{BatchReport, CatalogueReport, ColumnReport, LakeReport, TableReport, TagReport};
 pub use rotate::{Rotation, RotationStep};
+pub use scrub::{ScrubError, ScrubOptions, ScrubReport, ScrubStep};
 pub use source::RECORD_MAX;
+pub use stats::{ColumnStats, TableStats};
 pub use status::{LakeStatus, StatusError, ZoneStatus};
 pub use time::{NotATime, ZonedTime};
 pub use value::Value;

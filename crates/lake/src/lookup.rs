@@ -64,6 +64,8 @@ pub(crate) struct Found {
     pub(crate) start: u64,
     pub(crate) length: u64,
     pub(crate) rows: u32,
+    /// Whether the lake does not have the frames any more.
+    pub(crate) lost: bool,
     /// The rows that ended by now, by place.
     pub(crate) ends: BTreeMap<u32, Load>,
 }
@@ -135,9 +137,10 @@ pub(crate) fn find(
     let mut ends = vault::ends_of(connection, patient, state.load)?;
     let mut select = connection.prepare_cached(
         "SELECT of_table, batch.id, batch.name, load, catalogue, meaning,
-                pack.name, pack.bytes, start, length, rows
+                pack.name, pack.bytes, start, length, rows, lost.batch IS NOT NULL
          FROM extent CROSS JOIN batch ON batch.id = extent.batch AND batch.load <= ?2
          CROSS JOIN pack ON pack.id = extent.pack
+         LEFT JOIN lost ON lost.patient = extent.patient AND lost.batch = extent.batch
          WHERE extent.patient = ?1 ORDER BY extent.batch",
     )?;
     let found = select.query_map(params![patient, at.0], |row| {
@@ -153,6 +156,7 @@ pub(crate) fn find(
             start: row.get(8)?,
             length: row.get(9)?,
             rows: row.get(10)?,
+            lost: row.get(11)?,
         })
     })?;
     let mut found: Vec<Found> = found.collect::<Result<_, _>>()?;

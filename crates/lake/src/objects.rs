@@ -13,6 +13,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+/// Under which every object is named.
+pub(crate) const OBJECT_DOMAIN: &str = "aegle lake pack v1";
+
 /// The name of an object.
 pub(crate) type ObjectName = [u8; 32];
 
@@ -20,13 +23,13 @@ pub(crate) type ObjectName = [u8; 32];
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// The object is not in the store.
-    #[error("object {0} of the lake is missing; restore it or ingest its source again")]
+    #[error("object {0} of the lake is missing; `aegle lake scrub` repairs it")]
     Missing(String),
     /// The object is shorter than it was written.
-    #[error("object {0} of the lake is cut short; restore it or ingest its source again")]
+    #[error("object {0} of the lake is cut short; `aegle lake scrub` repairs it")]
     Cut(String),
     /// The object is not what was written.
-    #[error("object {0} of the lake was altered; restore it or ingest its source again")]
+    #[error("object {0} of the lake was altered; `aegle lake scrub` repairs it")]
     Altered(String),
     /// The disk holds no more.
     #[error(
@@ -46,6 +49,9 @@ pub enum ObjectError {
 
 /// The folder of the objects in the store.
 const FOLDER: &str = "packs";
+
+/// How many bytes of an object are read at once when all of it is.
+const PIECE: u64 = 1 << 20;
 
 /// How many objects stay open between reads.
 const OPEN_MAX: usize = 128;
@@ -82,6 +88,7 @@ impl Objects {
     pub(crate) fn put(&self, name: &ObjectName, content: Vec<u8>) -> Result<(), ObjectError> {
         let payload = Bytes::from(content).into();
         block_on(self.store.put(&location(name), payload)).map_err(|error| failed(name, error))?;
+        self.forget(name);
         let Some(folder) = &self.local else { return Ok(()) };
         let path = folder.join(location(name).as_ref());
         // The file, and the folders that may have been made for it.
@@ -110,9 +117,42 @@ impl Objects {
             Opened::Remote => {
                 let range = start..start + length as u64;
                 let bytes = block_on(self.store.get_range(&location(name), range));
-                Ok(bytes.map_err(|error| failed(name, error))?.to_vec())
+                let bytes = bytes.map_err(|error| failed(name, error))?;
+                let whole = bytes.len() == length;
+                whole.then(|| bytes.to_vec()).ok_or_else(|| ObjectError::Cut(hex::encode(name)))
             }
         }
+    }
+
+    /// Reads the whole of an object that was written with `size` bytes, from where it lies now.
+    pub(crate) fn each(
+        &self,
+        name: &ObjectName,
+        size: u64,
+        mut piece: impl FnMut(&[u8]),
+    ) -> Result<(), ObjectError> {
+        // A file that stays open is still there for this process when its name is gone.
+        self.forget(name);
+        let mut start = 0;
+        while start < size {
+            let length = usize::try_from(PIECE.min(size - start)).expect("a piece is small");
+            piece(&self.read(name, (start, length), size)?);
+            start += length as u64;
+        }
+        self.forget(name);
+        Ok(())
+    }
+
+    /// What is left of an object that should have `size` bytes; none when nothing can be read.
+    pub(crate) fn left(&self, name: &ObjectName, size: u64) -> Option<Vec<u8>> {
+        self.forget(name);
+        let bytes = block_on(self.store.get_range(&location(name), 0..size)).ok()?;
+        Some(bytes.to_vec())
+    }
+
+    /// Opens the object again the next time: what was found of it is no longer so.
+    pub(crate) fn forget(&self, name: &ObjectName) {
+        hold(&self.open).remove(name);
     }
 
     fn opened(&self, name: &ObjectName, size: u64) -> Result<Opened, ObjectError> {
@@ -139,17 +179,27 @@ impl Objects {
 
     /// Deletes every object that is not in `known`, and what a killed writer left behind.
     pub(crate) fn sweep(&self, known: &BTreeSet<ObjectName>) -> Result<(), ObjectError> {
-        let known: BTreeSet<Location> = known.iter().map(location).collect();
         let whole = |error| failed_at(FOLDER.to_owned(), error);
-        let folder = Location::from(FOLDER);
-        let listed = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
-        let found: Vec<Location> = block_on(listed.try_collect()).map_err(whole)?;
-        for stray in found.iter().filter(|location| !known.contains(location)) {
-            block_on(self.store.delete(stray)).map_err(whole)?;
+        for stray in self.strays(known)? {
+            block_on(self.store.delete(&stray)).map_err(whole)?;
         }
         let Some(local) = &self.local else { return Ok(()) };
         remove_unfinished(&local.join(FOLDER))
             .map_err(|source| ObjectError::Store { name: FOLDER.to_owned(), source: source.into() })
+    }
+
+    /// Every object that is not in `known`.
+    pub(crate) fn strays(
+        &self,
+        known: &BTreeSet<ObjectName>,
+    ) -> Result<Vec<Location>, ObjectError> {
+        let known: BTreeSet<Location> = known.iter().map(location).collect();
+        let folder = Location::from(FOLDER);
+        let listed = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
+        let found: Result<Vec<Location>, _> = block_on(listed.try_collect());
+        let mut found = found.map_err(|error| failed_at(FOLDER.to_owned(), error))?;
+        found.retain(|location| !known.contains(location));
+        Ok(found)
     }
 }
 

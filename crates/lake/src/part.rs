@@ -23,6 +23,9 @@ pub struct Part {
     pub catalogue: u32,
     /// Tables with at least one permitted column and one row.
     pub tables: Vec<PartTable>,
+    /// Tables of which the centre has lost rows or documents that were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<String>,
 }
 
 /// The permitted columns of one table, with the patient's rows.
@@ -60,7 +63,7 @@ impl Part {
     /// A part that shows nothing.
     pub fn empty(catalogue: &Catalogue) -> Self {
         let (centre, version) = (catalogue.centre().to_string(), catalogue.version());
-        Self { centre, catalogue: version, tables: Vec::new() }
+        Self { centre, catalogue: version, tables: Vec::new(), incomplete: Vec::new() }
     }
 
     /// The padded JSON.
@@ -142,7 +145,7 @@ mod tests {
             vec![Value::Text("paracetamol".to_owned()), Value::Null],
         ];
         let tables = vec![PartTable { name: "use".to_owned(), columns, rows }];
-        Part { centre: "ZMC".to_owned(), catalogue: 1, tables }
+        Part { centre: "ZMC".to_owned(), catalogue: 1, tables, incomplete: Vec::new() }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Answers one permit: raw → structured → curated → consumer → delivered → cleaned.
 //!
 //! Invariants: only a [`Permit`] opens anything; frames of cells that it does not name are never
-//! decrypted; an object that is missing, cut or altered fails the whole read; the curated and the
+//! decrypted; an object that is missing, cut or altered fails the whole read, and a part of which
+//! something is lost for good says so; the curated and the
 //! consumer zone are empty again whatever happens. A record can be asked for as of a time: what is
 //! shown then is what the last load before that time held, under the permission of now.
 
@@ -210,7 +211,7 @@ impl Lake {
         };
         passage.enter(Stage::Structured)?;
         let chosen = Chosen::new(&structured.layout, permit.cells());
-        let Gathered { rows, validity } = self.gather(&structured, &chosen)?;
+        let Gathered { rows, validity, incomplete } = self.gather(&structured, &chosen)?;
         let view = (asking.shape == Shape::Vault).then(|| View {
             naming: self.keys.naming(),
             patient: &structured.patient,
@@ -218,7 +219,8 @@ impl Lake {
             loads: &structured.loads,
         });
         let answer = Answer { request: permit.request(), receipt: permit.receipt() };
-        let shown = Shown { layout: &structured.layout, chosen: &chosen, view };
+        let layout = &structured.layout;
+        let shown = Shown { layout, chosen: &chosen, incomplete: &incomplete, view };
         let finished = self.finish(passage, &shown, &answer, permit.recipient(), rows)?;
         Ok(self.consumer.put(answer.request, finished, now)?)
     }
@@ -242,7 +244,8 @@ impl Lake {
             validity: &[],
             loads: const { &BTreeMap::new() },
         });
-        let shown = Shown { layout: &layout, chosen: &chosen, view };
+        let incomplete = &BTreeSet::new();
+        let shown = Shown { layout: &layout, chosen: &chosen, incomplete, view };
         let answer = Answer { request, receipt };
         let finished = self.finish(passage, &shown, &answer, recipient, Zeroizing::default())?;
         self.consumer.put(request, finished, now)?;
@@ -303,6 +306,8 @@ impl Lake {
 struct Shown<'a> {
     layout: &'a Layout,
     chosen: &'a Chosen,
+    /// Tables of which something is lost.
+    incomplete: &'a BTreeSet<String>,
     /// None for tables.
     view: Option<View<'a>>,
 }

@@ -31,6 +31,7 @@ use crate::kind::Kind;
 use crate::value::{self, Value};
 use aegle_model::Name;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -310,6 +311,18 @@ impl Row<'_> {
     pub(crate) fn field(&self, column: &Name) -> &[u8] {
         let index = self.table.columns.iter().position(|other| other.name == *column);
         index.map_or(&[], |index| self.record.at(index).0)
+    }
+
+    /// Whether the column at a position of the catalogue is empty.
+    pub(crate) fn is_null(&self, index: usize) -> bool {
+        self.record.at(index).0.is_empty()
+    }
+
+    /// The same for rows that are equal in every field, and only by a rare chance for others.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (0..self.table.columns.len()).for_each(|index| self.record.at(index).0.hash(&mut hasher));
+        hasher.finish()
     }
 
     /// The typed values in the catalogue's order; nothing when one of them is not of its type.

@@ -1,7 +1,7 @@
 //! What a lake holds now, zone by zone; never whose.
 
 use crate::database::DatabaseError;
-use crate::index::{self, vault};
+use crate::index::{self, quality, vault};
 use crate::lake::Lake;
 use crate::time;
 use aegle_model::{RequestId, Timestamp};
@@ -44,6 +44,12 @@ pub struct LakeStatus {
     pub loads: u64,
     /// When the last one was, RFC 3339.
     pub last_ingest: Option<String>,
+    /// How many objects are damaged or lost.
+    pub damaged: u64,
+    /// How many patients' rows of a batch are lost; records say so.
+    pub lost: u64,
+    /// How many batches in quarantine wait for a decision.
+    pub held: u64,
     /// The requests that a crash interrupted and the ledger was not told of yet.
     pub interrupted: Vec<String>,
 }
@@ -70,7 +76,11 @@ impl Lake {
     pub fn status(&self) -> Result<LakeStatus, StatusError> {
         let read = |connection: &rusqlite::Connection| -> Result<_, DatabaseError> {
             let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+            let [damaged, lost, held] = quality::waiting(connection)?;
             Ok(LakeStatus {
+                damaged,
+                lost,
+                held,
                 zones: Vec::new(),
                 hubs: vault::hub_counts(connection)?
                     .into_iter()
@@ -169,6 +179,12 @@ impl fmt::Display for LakeStatus {
         for (hub, rows) in &self.hubs {
             writeln!(f, "hub {hub:<8} {rows:>10} rows")?;
         }
+        let Self { damaged, lost, held, .. } = self;
+        writeln!(
+            f,
+            "\nobjects      {damaged} damaged or lost, {lost} patients' rows of a batch lost"
+        )?;
+        writeln!(f, "quarantine   {held} batches wait for a decision")?;
         match self.interrupted.as_slice() {
             [] => write!(f, "\nno request was interrupted"),
             requests => write!(f, "\ninterrupted, not told to the ledger: {}", requests.join(", ")),
@@ -199,7 +215,7 @@ mod tests {
         };
         // Nine rows of patients and one that came in place of another; those that ended stay.
         let at_rest = [
-            ("raw", 4),
+            ("raw", 9),
             ("structured", 10),
             ("curated", 0),
             ("consumer", 0),

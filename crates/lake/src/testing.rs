@@ -1,6 +1,7 @@
 //! A small source and a lake to put it in, for the tests of this room.
 
 pub(crate) mod faulty;
+pub(crate) mod rotten;
 pub(crate) mod token;
 
 use crate::sealed::{Answer, OpeningKey};
@@ -68,6 +69,25 @@ EPI-1,Jansen
 EPI-2,Pietersen
 EPI-9,Nobody
 ";
+
+/// A table of documents, beside the CSV files.
+pub(crate) const LETTERS: &str = r#"
+[sources.post]
+type = "documents"
+path = "letters"
+[tables.letter]
+from = "post"
+select = "{patnr}.pdf"
+patient = "patnr"
+[tables.letter.columns]
+patnr = { type = "text", key = true }
+letter = { type = "bytes", path = "@content", tags = ["treatments"] }
+"#;
+
+/// A document that is an object of its own.
+pub(crate) fn letter(filling: &str) -> String {
+    format!("%PDF-{}", filling.repeat(100_000))
+}
 
 /// What must never be readable in any file of the lake.
 pub(crate) const SECRETS: [&str; 13] = [
@@ -211,6 +231,31 @@ pub(crate) fn lines(part: &Part) -> Vec<String> {
         lines.extend(table.rows.iter().map(|row| serde_json::to_string(row).unwrap()));
     }
     lines
+}
+
+/// Ingests the source into a new lake, takes all of its objects away, and looks whether the same come
+/// again.
+pub(crate) fn comes_again(world: &World) {
+    let lake = world.open();
+    lake.ingest(&world.source()).unwrap();
+    let whole = files(&world.root().join("raw"));
+    fs::remove_dir_all(world.root().join("raw/packs")).unwrap();
+    let report = lake.scrub(crate::ScrubOptions::default(), &mut |_| {}).unwrap();
+    assert!(report.is_whole() && report.damaged.len() == whole.len(), "{report:?}");
+    assert!(files(&world.root().join("raw")) == whole);
+}
+
+/// The files of all packs, by their paths in the folder of the objects.
+pub(crate) fn pack_files(world: &World, lake: &Lake) -> BTreeMap<PathBuf, Vec<u8>> {
+    let names = lake.index.look(|index| {
+        let mut select = index.prepare("SELECT name FROM pack")?;
+        let names = select.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        names.map(|name| name.map(hex::encode)).collect::<Result<Vec<_>, _>>()
+    });
+    let names = names.unwrap();
+    let mut found = files(&world.root().join("raw/packs"));
+    found.retain(|path, _| names.iter().any(|name| path.ends_with(name)));
+    found
 }
 
 /// Every file under a folder, by its path in it.

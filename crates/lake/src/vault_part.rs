@@ -27,6 +27,9 @@ pub struct VaultPart {
     pub links: Vec<VaultLink>,
     /// By table, what rows say about their events.
     pub satellites: Vec<VaultSatellites>,
+    /// Tables of which the centre has lost rows or documents that were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<String>,
 }
 
 /// One row of a hub.
@@ -102,6 +105,7 @@ pub(crate) type Described = BTreeMap<Name, BTreeMap<String, PartColumn>>;
 impl VaultPart {
     pub(crate) fn new(
         (centre, catalogue): (String, u32),
+        incomplete: Vec<String>,
         vault: Vault<Value>,
         described: &Described,
     ) -> Self {
@@ -130,7 +134,7 @@ impl VaultPart {
         });
         let satellites = satellites.collect();
         let links = vault.links.into_iter().map(link).collect();
-        Self { centre, catalogue, hubs, links, satellites }
+        Self { centre, catalogue, hubs, links, satellites, incomplete }
     }
 
     /// The padded JSON.

@@ -1,16 +1,22 @@
 //! `aegle lake`: look after a centre's data.
 
+mod diff;
 mod follow;
 mod progress;
+mod quarantine;
+mod report;
+mod scrub;
+pub(crate) mod upkeep;
 
 use crate::erase;
 use crate::secrets::Secrets;
 use crate::serve::open_lake;
 use crate::settings::Settings;
-use aegle_lake::{IngestError, IngestReport, Lake};
+use aegle_lake::{IngestError, IngestReport, Lake, Progress};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use progress::Teller;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -60,6 +66,10 @@ enum Command {
         #[command(subcommand)]
         command: Workspace,
     },
+    Diff(diff::Args),
+    Quarantine(quarantine::Args),
+    Report(report::Args),
+    Scrub(scrub::Args),
     Erase(erase::Args),
     /// Put all keys of the lake under a new key-encryption key and destroy the old one
     RotateKeys {
@@ -101,7 +111,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 return follow::follow(&lake, folder, Duration::from_secs(*every));
             }
             let begun = Instant::now();
-            println!("{}", summary(&ingest(&lake, folder)?, begun.elapsed()));
+            let done = ingest(&lake, folder);
+            match &done {
+                Ok(report) => println!("{}", summary(report, begun.elapsed())),
+                Err(IngestError::Quarantined(partly)) => {
+                    println!("{}", summary(&partly.report, begun.elapsed()));
+                }
+                Err(_) => {}
+            }
+            done?;
             Ok(())
         }
         Command::Status { config, json } => {
@@ -118,6 +136,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 config.as_deref().context("give the node's configuration: --config FILE")?;
             workspace(&open(config)?, command)
         }
+        Command::Diff(args) => diff::run(args),
+        Command::Quarantine(args) => quarantine::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Scrub(args) => scrub::run(args),
         Command::Erase(args) => erase::run(args),
         Command::RotateKeys { config } => rotate_keys(&open(config)?),
     }
@@ -125,10 +147,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Ingests once, telling how far it is.
 fn ingest(lake: &Lake, folder: &Path) -> Result<IngestReport, IngestError> {
+    displayed(|progress| lake.ingest_with(folder, progress))
+}
+
+/// Does an ingest with a display of how far it is.
+fn displayed<T>(work: impl FnOnce(&mut dyn FnMut(&Progress)) -> T) -> T {
     let mut teller = Teller::new(Instant::now());
-    let report = lake.ingest_with(folder, &mut |step| teller.step(step, Instant::now()));
+    let done = work(&mut |step| teller.step(step, Instant::now()));
     teller.finish();
-    report
+    done
+}
+
+/// Whose lake it is.
+#[derive(Parser)]
+struct Node {
+    /// The node's configuration; the node may run or not
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Node {
+    fn lake(&self) -> Result<Lake> {
+        open(&self.config)
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string_pretty(value)?)
 }
 
 /// What an ingest did, in one line.

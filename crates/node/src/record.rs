@@ -85,12 +85,18 @@ fn json(parts: &[Opened]) -> Result<String> {
 fn print(opened: &Opened) {
     match &opened.part {
         None => println!("{}: did not answer\n", opened.centre),
-        Some(Part { tables, .. }) if tables.is_empty() => {
+        Some(Part { tables, incomplete, .. }) if tables.is_empty() && incomplete.is_empty() => {
             println!("{}: nothing to show\n", opened.centre);
         }
         Some(part) => {
             println!("{}", opened.centre);
             part.tables.iter().for_each(|table| println!("{}", show(table)));
+            if !part.incomplete.is_empty() {
+                println!(
+                    "incomplete: the centre has lost data of {}\n",
+                    part.incomplete.join(", ")
+                );
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `aegle node`: opens everything, serves until told to stop.
 
 use crate::erase;
+use crate::lake::upkeep::Caretaker;
 use crate::rotate::Keys;
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
@@ -123,7 +124,9 @@ async fn serve(settings: &Settings, keys: &Keys) -> Result<Served> {
             failed @ End::Failed(_) => failed.into(),
         });
     };
-    let centre = open(settings, secrets, (genesis, &members), &consensus)?;
+    let lake = Arc::new(open_lake(settings, secrets)?);
+    let _caretaker = Caretaker::start(Arc::clone(&lake), settings.lake)?;
+    let centre = open(settings, secrets, (genesis, &members), (lake, &consensus))?;
     centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
     tokio::spawn(sweep(centre.clone()));
@@ -246,7 +249,7 @@ fn open(
     settings: &Settings,
     secrets: &Secrets,
     (genesis, members): (Genesis, &Members),
-    consensus: &Consensus,
+    (lake, consensus): (Arc<Lake>, &Consensus),
 ) -> Result<Centre> {
     let mut addresses = Vec::new();
     for peer in &settings.peer.peers {
@@ -266,7 +269,7 @@ fn open(
         key,
         seal: secrets.seal()?,
         ledger: consensus.ledger(),
-        lake: Arc::new(open_lake(settings, secrets)?),
+        lake,
         identity: Arc::new(open_identity(settings, secrets, &me)?),
         peers,
         store: Store::open(&settings.data.join("centre.db"))?,

@@ -26,6 +26,26 @@ pub(crate) struct Settings {
     pub(crate) peer: Peer,
     /// The API for people.
     pub(crate) api: Api,
+    /// How the lake is looked after.
+    #[serde(default)]
+    pub(crate) lake: Upkeep,
+}
+
+/// How a running node looks after its lake.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Upkeep {
+    /// How long after a scrub the next one begins; 0 for none.
+    pub(crate) scrub_hours: u32,
+    /// How much a scrub reads in a second.
+    pub(crate) scrub_mib_per_second: NonZeroU32,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        let scrub_mib_per_second = const { NonZeroU32::new(4).expect("not zero") };
+        Self { scrub_hours: 24, scrub_mib_per_second }
+    }
 }
 
 /// Where the consensus engine listens, and where the other validators do.

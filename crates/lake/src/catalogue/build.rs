@@ -5,7 +5,7 @@
 
 use super::anchors;
 use super::origin::{Declared as DeclaredSource, Sources};
-use super::{Catalogue, Column, FILE, Labels, Patient, Table, raw};
+use super::{Catalogue, Column, Contract, FILE, Labels, Patient, Table, raw};
 use crate::finding::Findings;
 use crate::hole::Hole;
 use crate::kind::Kind;
@@ -112,7 +112,9 @@ impl<'a> Builder<'a> {
         let labels = self.labels(raw.labels);
         let line = line(self.text, raw.patient.span().start);
         let patient = self.patient(&name, line, raw.patient.into_inner());
-        let table = Table { name, file, patient, labels, columns, origin };
+        let raw::Contract { wrong_rows, orphans_percent } = raw.contract;
+        let contract = Contract { wrong_rows, orphans_percent };
+        let table = Table { name, file, patient, labels, contract, columns, origin };
         for (column, wrong) in anchors::table(&table) {
             self.findings.add(FILE, lines.get(&column).copied(), wrong.hole(&table.name, &column));
         }

@@ -33,7 +33,16 @@ pub(super) struct Table {
     pub(super) patient: Spanned<Patient>,
     #[serde(default)]
     pub(super) labels: Labels,
+    #[serde(default)]
+    pub(super) contract: Contract,
     pub(super) columns: Entries<Column>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Contract {
+    pub(super) wrong_rows: u64,
+    pub(super) orphans_percent: Option<u8>,
 }
 
 #[derive(Deserialize)]

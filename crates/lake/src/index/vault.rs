@@ -11,7 +11,7 @@
 //! hashes are keyed; those of rows and events depend on the patient, so that equal rows of two
 //! patients do not look equal.
 
-use super::Extent;
+use super::{Extent, upkeep};
 use crate::keys::PatientKey;
 use aegle_vault::{Held, Hub, HubKey, Load, RowId, Validity};
 use rusqlite::{Connection, params};
@@ -32,6 +32,8 @@ pub(crate) struct Stored {
     pub(crate) batch: i64,
     pub(crate) place: u32,
     pub(crate) held: Held,
+    /// Whether the lake does not have its frames any more.
+    pub(crate) lost: bool,
 }
 
 const fn hub_table(hub: Hub) -> &'static str {
@@ -118,7 +120,7 @@ pub(super) fn forget_patient(
          WHERE id IN (SELECT MAX(id) FROM batch WHERE complete GROUP BY of_table)",
         [patient],
     )?;
-    for table in ["extent", "satellite", "ended", "hub_event", "document"] {
+    for table in ["extent", "satellite", "ended", "lost", "hub_event", "document"] {
         connection.execute(&format!("DELETE FROM {table} WHERE patient = ?1"), [patient])?;
     }
     connection.execute("DELETE FROM hub_person WHERE key = ?1", [patient])?;
@@ -161,6 +163,7 @@ pub(crate) fn held(
 ) -> rusqlite::Result<BTreeMap<PatientKey, Vec<Stored>>> {
     let after: &[u8] = after.map_or(&[], PatientKey::as_slice);
     let ended = ended_between(connection, (after, until))?;
+    let lost = upkeep::lost_between(connection, (after, until))?;
     let mut select = connection.prepare_cached(
         "SELECT satellite.patient, batch.id, batch.load, satellite.rows
          FROM satellite CROSS JOIN batch
@@ -173,14 +176,14 @@ pub(crate) fn held(
     while let Some(row) = found.next()? {
         let (patient, batch): (PatientKey, i64) = (row.get(0)?, row.get(1)?);
         let (begun, rows): (u64, Vec<u8>) = (row.get(2)?, row.get(3)?);
-        let ended = ended.get(&(patient, batch));
+        let (ended, lost) = (ended.get(&(patient, batch)), lost.contains(&(patient, batch)));
         let stored = held.entry(patient).or_default();
         for (id, place) in decode(&rows).into_iter().zip(0..) {
             if ended.is_some_and(|ended| ended.contains(&place)) {
                 continue;
             }
             let validity = Validity { begun: Load(begun), ended: None };
-            stored.push(Stored { batch, place, held: Held { id, validity } });
+            stored.push(Stored { batch, place, held: Held { id, validity }, lost });
         }
     }
     Ok(held)
@@ -239,7 +242,7 @@ fn encode(rows: &[RowId]) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Vec<RowId> {
+pub(super) fn decode(bytes: &[u8]) -> Vec<RowId> {
     let Some((keyed, bytes)) = bytes.split_first() else { return Vec::new() };
     let (hashes, _) = bytes.as_chunks::<16>();
     if *keyed == 0 {

@@ -4,17 +4,21 @@
 //! where they lie, rows that are gone are noted as ended, only the others are sealed and stored. A
 //! table that the catalogue does not have any more ends with all its rows.
 
-use super::documents::detach;
+use super::documents::{Keep, detach};
 use super::plan::Plan;
 use super::rows::{PatientRows, Rows, Share};
 use super::{IngestError, Progress, Written};
-use crate::crypt::Secret;
+use crate::check::TableCount;
+use crate::crypt::{MacKey, Secret};
 use crate::document::DocumentKey;
 use crate::frame::{BatchName, FrameKey, Place};
+use crate::index::quality::Facts;
 use crate::index::vault::{self, End, Stored};
 use crate::index::{Extent, NewBatch};
 use crate::keys::PatientKey;
 use crate::lake::Lake;
+use crate::layout::Cut;
+use crate::objects::ObjectName;
 use crate::source::Sources;
 use aegle_vault::{History, Load, RowId};
 use std::collections::BTreeMap;
@@ -39,13 +43,13 @@ pub(super) fn name(lake: &Lake, plan: &Plan, (position, load): (usize, Load)) ->
     lake.keys.naming().mac("aegle lake batch v2", &parts)
 }
 
-/// Writes the batch that `load` brings to the table at `position`, whose fields have so many bytes.
-/// Nobody sees it yet.
+/// Writes the batch that `load` brings to the table at `position`, which was counted. Nobody sees it
+/// yet.
 pub(super) fn write(
     lake: &Lake,
     sources: &mut Sources,
     plan: &Plan,
-    (position, bytes, load): (usize, u64, Load),
+    (position, count, load): (usize, &TableCount, Load),
     report: Report<'_, '_>,
 ) -> Result<(), IngestError> {
     let content = &plan.contents[position];
@@ -61,16 +65,33 @@ pub(super) fn write(
     })?;
     let before = Before { lake, table, load, ends: Vec::new() };
     let (pack, extents) = (Vec::new(), Vec::new());
-    let mut writer =
-        Writer { lake, plan, position, id, name, before, pack, extents, erased: 0, report };
-    let shares = bytes.div_ceil(SHARE_BYTES).max(1);
+    let (written, progress) = report;
+    let report = (&mut *written, &mut *progress);
+    let mut writer = Writer {
+        lake,
+        plan,
+        position,
+        id,
+        name,
+        before,
+        pack,
+        extents,
+        erased: 0,
+        counted: (0, 0),
+        report,
+    };
+    let shares = count.bytes.div_ceil(SHARE_BYTES).max(1);
     for index in 0..shares {
         let share = Share { index, of: shares };
         let rows = Rows::load(&lake.keys, &plan.layout, sources, position, share)?;
         writer.add(&rows, share)?;
     }
     writer.store()?;
-    Ok(lake.index.finish_batch(id, writer.erased)?)
+    let (erased, (patients, rows)) = (writer.erased, writer.counted);
+    lake.index.put_facts(id, &Facts { patients, rows, stats: count.stats.clone() })?;
+    let manifest = plan.manifest((position, load));
+    written.bytes += lake.keep_manifest((id, &name), &manifest)?;
+    Ok(lake.index.finish_batch(id, erased)?)
 }
 
 /// Ends every row of a table that is not in the catalogue any more.
@@ -114,10 +135,12 @@ impl Before<'_> {
         stored: &[Stored],
         arriving: &[RowId],
     ) -> Vec<usize> {
+        // What the lake has lost ends now, and comes in again if the source still holds it.
+        let (lost, stored): (Vec<_>, Vec<_>) = stored.iter().partition(|stored| stored.lost);
         let mut history = History::new(stored.iter().map(|stored| stored.held).collect());
         let change = history.load(self.load, arriving).expect("loads are numbered in order");
         let mut ends: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-        for stored in change.ended.iter().map(|place| &stored[*place]) {
+        for stored in change.ended.iter().map(|place| stored[*place]).chain(lost) {
             ends.entry(stored.batch).or_default().push(stored.place);
         }
         let end = |(batch, rows)| End { patient: *patient, batch, rows };
@@ -135,6 +158,22 @@ impl Before<'_> {
     }
 }
 
+/// Appends the frames of some of a patient's rows, and gives their documents to `keep`.
+pub(super) fn seal(
+    (naming, key): (&MacKey, &Secret),
+    place: &Place<'_>,
+    cuts: &[Cut],
+    (rows, chosen): (&PatientRows<'_>, &[usize]),
+    (keep, out): (&mut Keep<'_>, &mut Vec<u8>),
+) -> Result<(), IngestError> {
+    let (frames, documents) = (FrameKey::new(key), DocumentKey::new(place.patient, key));
+    for ((frame, cell), cut) in rows.cut(chosen, cuts.len()).into_iter().zip(0..).zip(cuts) {
+        let frame = if cut.has_bytes { detach(naming, &documents, frame, keep)? } else { frame };
+        frames.seal(place, (cell, &cut.name), frame, out);
+    }
+    Ok(())
+}
+
 struct Writer<'a, 'b, 'c> {
     lake: &'a Lake,
     plan: &'a Plan,
@@ -146,6 +185,8 @@ struct Writer<'a, 'b, 'c> {
     extents: Vec<Extent>,
     /// Rows of patients who were erased; they are left out.
     erased: u64,
+    /// How many patients the table has, and how many rows are new.
+    counted: (u64, u64),
     report: Report<'b, 'c>,
 }
 
@@ -167,6 +208,7 @@ impl Writer<'_, '_, '_> {
 
     fn range(&mut self, range: Share, patients: &[PatientRows<'_>]) -> Result<(), IngestError> {
         let mut held = self.before.held(range)?;
+        self.counted.0 += patients.len() as u64;
         let mut begun = Vec::new();
         for rows in patients {
             let (patient, ids) = (rows.patient(), rows.ids());
@@ -188,8 +230,10 @@ impl Writer<'_, '_, '_> {
         for ((rows, ids, places), key) in begun.into_iter().zip(&keys) {
             let Some(key) = key else {
                 self.erased += places.len() as u64;
+                self.counted.0 -= 1;
                 continue;
             };
+            self.counted.1 += places.len() as u64;
             self.patient(&rows, (ids, &places), key)?;
             if self.pack.len() >= PACK_BYTES {
                 self.store()?;
@@ -205,29 +249,27 @@ impl Writer<'_, '_, '_> {
         key: &Secret,
     ) -> Result<(), IngestError> {
         let patient = rows.patient();
-        let documents = DocumentKey::new(&patient, key);
         let count = u32::try_from(ids.len()).expect("a share of a file has less than 2^32 rows");
-        let (key, batch) = (FrameKey::new(key), &self.name);
-        let place = Place { patient: &patient, batch, rows: count };
+        let place = Place { patient: &patient, batch: &self.name, rows: count };
         let cuts = &self.plan.layout.cuts[self.position];
         if self.pack.is_empty() {
             // Packs are named by their content; no two batches ever share one.
-            self.pack.extend_from_slice(batch);
+            self.pack.extend_from_slice(&self.name);
         }
-        let start = self.pack.len();
-        for ((frame, cell), cut) in rows.cut(places, cuts.len()).into_iter().zip(0..).zip(cuts) {
-            let frame = if cut.has_bytes {
-                let (written, progress) = (&mut *self.report.0, &mut *self.report.1);
-                detach(self.lake, self.id, &documents, frame, &mut |bytes| {
-                    written.bytes += bytes;
-                    progress(&Progress::Stored { bytes, rows: 0 });
-                })?
-            } else {
-                frame
-            };
-            key.seal(&place, (cell, &cut.name), frame, &mut self.pack);
-            self.report.0.frames += 1;
-        }
+        let (start, lake) = (self.pack.len(), self.lake);
+        let (written, progress) = (&mut *self.report.0, &mut *self.report.1);
+        let mut keep = |name: &ObjectName, sealed: Vec<u8>| {
+            let bytes = sealed.len() as u64;
+            if !lake.index.has_document(name)? {
+                lake.objects.put(name, sealed)?;
+                written.bytes += bytes;
+                progress(&Progress::Stored { bytes, rows: 0 });
+            }
+            Ok(lake.index.add_document((self.id, &patient), name, bytes)?)
+        };
+        let naming = lake.keys.naming();
+        seal((naming, key), &place, cuts, (rows, places), (&mut keep, &mut self.pack))?;
+        self.report.0.frames += cuts.len() as u64;
         let (start, length) = (start as u64, (self.pack.len() - start) as u64);
         self.extents.push(Extent { patient, start, length, rows: ids });
         Ok(())
@@ -235,12 +277,13 @@ impl Writer<'_, '_, '_> {
 
     /// Stores the pack, then tells the index.
     fn store(&mut self) -> Result<(), IngestError> {
+        self.lake.go_on()?;
         if self.extents.is_empty() {
             return Ok(());
         }
         let pack = std::mem::take(&mut self.pack);
         let bytes = pack.len() as u64;
-        let name = self.lake.keys.naming().mac("aegle lake pack v1", &[&pack]);
+        let name = self.lake.object_name(&pack);
         self.lake.objects.put(&name, pack)?;
         self.report.0.bytes += bytes;
         let rows = self.extents.iter().map(|extent| extent.rows.len() as u64).sum();

@@ -1,20 +1,23 @@
 //! Takes the documents out of rows: what is large, or a file, becomes an object of its own.
 
 use super::IngestError;
+use crate::crypt::MacKey;
 use crate::document::{DOCUMENT_MAX, DocumentKey, INLINE_MAX};
-use crate::lake::Lake;
+use crate::objects::ObjectName;
 use crate::source;
 use crate::value::{self, Stored};
 use std::io;
 
-/// Stores the documents among `values`, which are encoded, and leaves references in their place.
-/// Tells `stored` how many bytes were written.
+/// Takes a sealed document.
+pub(super) type Keep<'a> = dyn FnMut(&ObjectName, Vec<u8>) -> Result<(), IngestError> + 'a;
+
+/// Gives the documents among `values`, which are encoded, to `keep`, sealed, and leaves references in
+/// their place.
 pub(super) fn detach(
-    lake: &Lake,
-    batch: i64,
+    naming: &MacKey,
     key: &DocumentKey<'_>,
     values: Vec<u8>,
-    stored: &mut dyn FnMut(u64),
+    keep: &mut Keep<'_>,
 ) -> Result<Vec<u8>, IngestError> {
     if !has_documents(&values) {
         return Ok(values);
@@ -23,7 +26,7 @@ pub(super) fn detach(
     while let Some(field) = value::take(&mut rest) {
         match value::stored(field) {
             Some(Stored::Bytes(bytes)) if bytes.len() > INLINE_MAX => {
-                out.extend(store(lake, batch, key, bytes, stored)?);
+                out.extend(seal(naming, key, bytes, keep)?);
             }
             Some(Stored::File(path)) => {
                 let name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -33,7 +36,7 @@ pub(super) fn detach(
                     unreadable(io::Error::other(format!("it has more than {DOCUMENT_MAX} bytes")))
                 })?;
                 if content.len() > INLINE_MAX {
-                    out.extend(store(lake, batch, key, &content, stored)?);
+                    out.extend(seal(naming, key, &content, keep)?);
                 } else {
                     value::encode_bytes(&content, &mut out);
                 }
@@ -55,20 +58,14 @@ fn has_documents(mut values: &[u8]) -> bool {
     false
 }
 
-fn store(
-    lake: &Lake,
-    batch: i64,
+fn seal(
+    naming: &MacKey,
     key: &DocumentKey<'_>,
     content: &[u8],
-    stored: &mut dyn FnMut(u64),
+    keep: &mut Keep<'_>,
 ) -> Result<Vec<u8>, IngestError> {
-    let (reference, sealed) = key.seal(lake.keys.naming(), content);
-    let bytes = sealed.len() as u64;
-    if !lake.index.has_document(&reference.object)? {
-        lake.objects.put(&reference.object, sealed)?;
-        stored(bytes);
-    }
-    lake.index.add_document((batch, key.patient()), &reference.object, bytes)?;
+    let (reference, sealed) = key.seal(naming, content);
+    keep(&reference.object, sealed)?;
     let mut field = Vec::new();
     reference.encode(&mut field);
     Ok(field)

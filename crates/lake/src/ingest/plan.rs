@@ -1,49 +1,75 @@
 //! Names what a source holds: table by table, by meaning and content.
 
 use super::IngestError;
+use super::judge::Kept;
 use crate::catalogue::{Patient, Table};
 use crate::crypt::MacKey;
 use crate::frame::BatchName;
 use crate::layout::Layout;
+use crate::manifest::Manifest;
 use crate::source::{Content, Sources, Unreadable};
+use aegle_vault::Load;
+use std::path::{Path, PathBuf};
 
 /// The tables of a source.
 pub(super) struct Plan {
+    /// Where it lies.
+    pub(super) folder: PathBuf,
     pub(super) layout: Layout,
     /// In the order of the catalogue's tables.
     pub(super) contents: Vec<Planned>,
-    /// Names the whole source.
-    pub(super) source: [u8; 32],
 }
 
 /// One table's file at its present content.
 #[derive(PartialEq)]
 pub(super) struct Planned {
     pub(super) name: BatchName,
+    /// Names what the source holds, whatever it means.
+    pub(super) content: [u8; 32],
     pub(super) file_bytes: u64,
 }
 
 impl Plan {
     pub(super) fn new(
         naming: &MacKey,
-        layout: Layout,
+        (folder, layout): (&Path, Layout),
         sources: &mut Sources,
     ) -> Result<Self, IngestError> {
         let contents = plan(naming, &layout, sources)?;
-        let names: Vec<&[u8]> = contents.iter().map(|content| content.name.as_slice()).collect();
-        let catalogue = layout.catalogue.hash();
-        let parts = [&[catalogue.as_bytes().as_slice()], names.as_slice()].concat();
-        let source = naming.mac("aegle lake source v1", &parts);
-        Ok(Self { layout, contents, source })
+        // A relative path means something else tomorrow.
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        Ok(Self { folder, layout, contents })
     }
 
-    /// Checks that no file changed since the plan was made.
-    pub(super) fn verify(&self, naming: &MacKey, sources: &mut Sources) -> Result<(), IngestError> {
+    /// Names the whole source, when some of its tables stay as they are.
+    pub(super) fn source(&self, naming: &MacKey, kept: &Kept) -> [u8; 32] {
+        let catalogue = self.layout.catalogue.hash();
+        let mut parts = vec![catalogue.as_bytes().as_slice()];
+        for (position, content) in self.contents.iter().enumerate() {
+            parts.push(kept.get(&position).unwrap_or(&content.name));
+        }
+        naming.mac("aegle lake source v1", &parts)
+    }
+
+    /// The manifest of the batch that a load brings to the table at `position`.
+    pub(super) fn manifest(&self, (position, load): (usize, Load)) -> Manifest {
+        let (catalogue, content) = (&self.layout.catalogue, &self.contents[position]);
+        let whence = (self.folder.as_path(), &**catalogue, &catalogue.tables()[position]);
+        Manifest::new(whence, load, (&content.content, content.file_bytes))
+    }
+
+    /// Checks that no file changed since the plan was made, but for those of tables that stay.
+    pub(super) fn verify(
+        &self,
+        naming: &MacKey,
+        sources: &mut Sources,
+        kept: &Kept,
+    ) -> Result<(), IngestError> {
         let now = plan(naming, &self.layout, sources)?;
-        let tables = self.layout.catalogue.tables().iter();
+        let tables = self.layout.catalogue.tables().iter().enumerate();
         let mut pairs = tables.zip(self.contents.iter().zip(&now));
-        match pairs.find(|(_, (then, now))| then != now) {
-            Some((table, _)) => Err(IngestError::SourceChanged(table.file.clone())),
+        match pairs.find(|((place, _), (then, now))| then != now && !kept.contains_key(place)) {
+            Some(((_, table), _)) => Err(IngestError::SourceChanged(table.file.clone())),
             None => Ok(()),
         }
     }
@@ -73,7 +99,8 @@ fn plan(
         let through = borsh::to_vec(&through).expect("writing to memory cannot fail");
         let origin = table.origin.meaning().unwrap_or_default();
         let parts = [layout.meanings[position].as_slice(), &content.hash, &through, &origin];
-        Planned { name: naming.mac("aegle lake content v1", &parts), file_bytes: content.bytes }
+        let name = naming.mac("aegle lake content v1", &parts);
+        Planned { name, content: content.hash, file_bytes: content.bytes }
     };
     Ok(catalogue.tables().iter().zip(&files).enumerate().map(name).collect())
 }

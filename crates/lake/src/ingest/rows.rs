@@ -70,6 +70,7 @@ struct Owned {
 }
 
 impl Rows {
+    /// The rows of a share of the patients of the table at `position`.
     pub(super) fn load(
         keys: &Keys,
         layout: &Layout,
@@ -77,25 +78,40 @@ impl Rows {
         position: usize,
         share: Share,
     ) -> Result<Self, IngestError> {
+        let mut findings = Findings::default();
+        let holds = |patient: &PatientKey| share.holds(patient);
+        let rows = Self::of(keys, (layout, position), sources, holds, &mut findings)?;
+        let mut findings = findings.into_sorted();
+        // Rows that cannot be read are left out; whether that may be was judged before.
+        findings.retain(|found| !found.hole.can_be_left_out());
+        if !findings.is_empty() {
+            return Err(IngestError::Source(CheckReport { findings, tables: Vec::new() }));
+        }
+        Ok(rows)
+    }
+
+    /// The rows of the chosen patients of the table at `position`; what cannot be read is left out.
+    pub(super) fn of(
+        keys: &Keys,
+        (layout, position): (&Layout, usize),
+        sources: &mut Sources,
+        chosen: impl Fn(&PatientKey) -> bool,
+        findings: &mut Findings,
+    ) -> Result<Self, IngestError> {
         let table = &layout.catalogue.tables()[position];
-        let name = |number: &[u8]| Some(keys.patient(number)).filter(|key| share.holds(key));
+        let name = |number: &[u8]| Some(keys.patient(number)).filter(&chosen);
         let attribution = Attribution::load(&layout.catalogue, sources, table, name);
         let names = RowNames::new(keys.naming(), table, &layout.meanings[position]);
-        let (mut rows, mut findings) = (Self::default(), Findings::default());
-        if let Some(mut reader) = TableReader::open(sources, table, &mut findings) {
-            while let Some(row) = reader.next(&mut findings) {
+        let mut rows = Self::default();
+        if let Some(mut reader) = TableReader::open(sources, table, findings) {
+            while let Some(row) = reader.next(findings) {
                 let owners = attribution.owners(&row, name);
-                let Some(values) =
-                    (!owners.is_empty()).then(|| row.values(&mut findings)).flatten()
+                let Some(values) = (!owners.is_empty()).then(|| row.values(findings)).flatten()
                 else {
                     continue;
                 };
                 rows.add(values, &owners, &layout.cuts[position], (&names, keys.naming()))?;
             }
-        }
-        let findings = findings.into_sorted();
-        if !findings.is_empty() {
-            return Err(IngestError::Source(CheckReport { findings, tables: Vec::new() }));
         }
         // Stable: the rows of a patient stay in the order of the source.
         rows.owned.sort_by_key(|owned| owned.patient);
@@ -132,6 +148,14 @@ impl Rows {
     /// What the rows speak of, besides their patients and events.
     pub(super) fn hubs(&self) -> &Hubs {
         &self.hubs
+    }
+
+    /// The rows of one patient.
+    pub(super) fn patient(&self, patient: &PatientKey) -> Option<PatientRows<'_>> {
+        let start = self.owned.partition_point(|owned| owned.patient < *patient);
+        let length = self.owned[start..].partition_point(|owned| owned.patient == *patient);
+        let owned = &self.owned[start..start + length];
+        (length > 0).then_some(PatientRows { rows: self, owned })
     }
 
     /// The rows of each patient, in the order of patients.

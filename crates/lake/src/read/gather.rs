@@ -5,13 +5,15 @@
 
 use super::{ReadError, Shown, Structured};
 use crate::catalogue::Table;
+use crate::damage::What;
 use crate::document::DocumentKey;
 use crate::frame::{FrameKey, Place, split};
+use crate::index::upkeep;
 use crate::kind::Kind;
 use crate::lake::Lake;
 use crate::layout::{Cut, Layout};
 use crate::lookup::Found;
-use crate::objects::ObjectError;
+use crate::objects::{ObjectError, ObjectName};
 use crate::part::{Part, PartTable};
 use crate::value::{self, Stored, Value};
 use aegle_model::CellId;
@@ -50,6 +52,8 @@ pub(super) struct Gathered {
     pub(super) rows: Zeroizing<Vec<u8>>,
     /// When each row held, for each table that has some.
     pub(super) validity: Vec<Vec<Validity>>,
+    /// Tables of which something that was asked for is lost.
+    pub(super) incomplete: BTreeSet<String>,
 }
 
 impl Lake {
@@ -66,8 +70,15 @@ impl Lake {
         for (position, (table, _)) in structured.layout.tables().enumerate() {
             let named = |found: &&Found| found.table == table.name.as_str();
             let columns = &chosen.0[position];
-            let found: Vec<_> = structured.found.iter().filter(named).collect();
-            if columns.is_empty() || found.is_empty() {
+            let found = structured.found.iter().filter(named);
+            let (lost, found): (Vec<_>, Vec<_>) = found.partition(|found| found.lost);
+            if columns.is_empty() {
+                continue;
+            }
+            if !lost.is_empty() {
+                gathered.incomplete.insert(table.name.to_string());
+            }
+            if found.is_empty() {
                 continue;
             }
             size += found.iter().map(|found| found.length).sum::<u64>();
@@ -83,27 +94,57 @@ impl Lake {
             let mut validity = Vec::new();
             for found in found {
                 let opening = structured.opening(found, position, columns)?;
-                let mut extent = self.extent(found)?;
                 let mut joined = Zeroizing::new(Vec::new());
                 let rows = if has_bytes { &mut *joined } else { &mut *gathered.rows };
-                let validities = join(&key, (structured, found), &opening, &mut extent, rows)
-                    .ok_or_else(|| ObjectError::Altered(hex::encode(found.pack)))?;
+                let before = rows.len();
+                let validities = self.again(&found.pack, || {
+                    rows.truncate(before);
+                    let mut extent = self.extent(found)?;
+                    join(&key, (structured, found), &opening, &mut extent, rows)
+                        .ok_or_else(|| ObjectError::Altered(hex::encode(found.pack)))
+                })?;
                 validity.extend(validities);
-                self.attach(&documents, &joined, &mut size, &mut gathered.rows)?;
+                if !self.attach(&documents, &joined, &mut size, &mut gathered.rows)? {
+                    gathered.incomplete.insert(table.name.to_string());
+                }
             }
             gathered.validity.push(validity);
         }
         Ok(gathered)
     }
 
-    /// Appends joined values with the documents in the place of their references.
+    /// Does a read of an object a second time when it fails: what stayed open of it may be older than
+    /// its repair. Asks for a repair when it fails again.
+    fn again<T>(
+        &self,
+        object: &ObjectName,
+        mut read: impl FnMut() -> Result<T, ObjectError>,
+    ) -> Result<T, ObjectError> {
+        read().or_else(|_| {
+            self.objects.forget(object);
+            read().inspect_err(|error| self.damaged(object, error))
+        })
+    }
+
+    fn damaged(&self, object: &ObjectName, error: &ObjectError) {
+        self.objects.forget(object);
+        let Some(what) = What::of(error) else { return };
+        tracing::warn!(object = hex::encode(object), "A read found an object of the lake {what}");
+        if let Err(error) = self.note_damage(object, what) {
+            tracing::warn!(%error, "Could not note what is damaged; the next scrub finds it");
+        }
+    }
+
+    /// Appends joined values with the documents in the place of their references; nothing in the
+    /// place of those that are lost. Whether all were there.
     fn attach(
         &self,
         key: &DocumentKey<'_>,
         mut joined: &[u8],
         size: &mut u64,
         rows: &mut Vec<u8>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<bool, ReadError> {
+        let mut is_whole = true;
         while let Some(field) = value::take(&mut joined) {
             let Some(Stored::Document(reference)) = value::stored(field) else {
                 rows.extend_from_slice(field);
@@ -115,17 +156,27 @@ impl Lake {
             }
             let altered = || ObjectError::Altered(hex::encode(reference.object));
             let length = reference.sealed_length().ok_or_else(altered)?;
-            let range = (0, length);
-            let sealed = self.objects.read(&reference.object, range, length as u64)?;
             let mut content = Zeroizing::new(Vec::with_capacity(length));
-            key.open(self.keys.naming(), &reference, &mut Zeroizing::new(sealed), &mut content)
-                .map_err(|_| altered())?;
-            value::encode_bytes(&content, rows);
+            let read = self.again(&reference.object, || {
+                content.clear();
+                let sealed = self.objects.read(&reference.object, (0, length), length as u64)?;
+                key.open(self.keys.naming(), &reference, &mut Zeroizing::new(sealed), &mut content)
+                    .map_err(|_| altered())
+            });
+            match read {
+                Ok(()) => value::encode_bytes(&content, rows),
+                Err(error) if What::of(&error).is_none() => return Err(error.into()),
+                Err(_) if self.index.look(|index| upkeep::is_lost(index, &reference.object))? => {
+                    rows.extend_from_slice(value::ABSENT);
+                    is_whole = false;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
+        Ok(is_whole)
     }
 
-    fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ObjectError> {
         let cut = || ObjectError::Cut(hex::encode(found.pack));
         let length = usize::try_from(found.length).map_err(|_| cut())?;
         let range = (found.start, length);
@@ -235,6 +286,7 @@ fn join(
 pub(super) fn part(shown: &Shown<'_>, mut rows: &[u8]) -> Option<Part> {
     let Shown { layout, chosen, .. } = shown;
     let mut part = Part::empty(&layout.catalogue);
+    part.incomplete = shown.incomplete.iter().cloned().collect();
     while !rows.is_empty() {
         let (position, rest) = rows.split_first_chunk()?;
         let (count, rest) = rest.split_first_chunk()?;

@@ -1,6 +1,8 @@
 use super::*;
 use crate::sealed::OpeningKey;
-use crate::testing::{SECRETS, USE, World, cells, files, kek, lines, permit, person, read};
+use crate::testing::{
+    SECRETS, USE, World, cells, files, kek, lines, pack_files, permit, person, read,
+};
 use crate::{Kek, Value};
 use std::fs::{self, File};
 
@@ -207,7 +209,7 @@ fn an_object_that_is_missing_cut_or_altered_is_named_and_nothing_is_shown() {
         part.map(|part| part.tables.len()).map_err(|error| error.to_string())
     };
     let packs = world.root().join("raw/packs");
-    for (path, bytes) in files(&packs) {
+    for (path, bytes) in pack_files(&world, &lake) {
         let (name, path) =
             (path.file_name().unwrap().to_str().unwrap().to_owned(), packs.join(&path));
         let lake = world.open();
@@ -217,9 +219,7 @@ fn an_object_that_is_missing_cut_or_altered_is_named_and_nothing_is_shown() {
             altered[byte] ^= 0x10;
             fs::write(&path, &altered).unwrap();
             let expected = if mine.contains(&byte) {
-                Err(format!(
-                    "object {name} of the lake was altered; restore it or ingest its source again"
-                ))
+                Err(format!("object {name} of the lake was altered; `aegle lake scrub` repairs it"))
             } else {
                 Ok(3) // The frames of other patients, and the head of the pack.
             };
@@ -260,7 +260,7 @@ fn frames_of_cells_that_are_not_permitted_are_never_opened() {
     let layout = lake.current_layout().unwrap();
     // Noise in every frame of the other cells: whoever opened one would fail.
     let packs = world.root().join("raw/packs");
-    for (path, mut bytes) in files(&packs) {
+    for (path, mut bytes) in pack_files(&world, &lake) {
         let found = own(&lake, path.file_name().unwrap().to_str().unwrap());
         let (_, cuts) =
             layout.tables().find(|(table, _)| table.name.as_str() == found.table).unwrap();

@@ -37,7 +37,12 @@ impl View<'_> {
             tables.push(self.table(table, shown, validity));
         }
         let key = |bytes: &[u8]| view_key(self.naming, self.patient, bytes);
-        VaultPart::new((part.centre, part.catalogue), assemble(tables, key), &columns)
+        VaultPart::new(
+            (part.centre, part.catalogue),
+            part.incomplete,
+            assemble(tables, key),
+            &columns,
+        )
     }
 
     fn table<'t>(

@@ -29,7 +29,7 @@ pub(super) fn follow(lake: &Lake, folder: &Path, every: Duration) -> Result<()> 
             Err(error) if is_at_the_source(&error) => {
                 let text = format!("{:#}", anyhow::Error::from(error));
                 if told.as_ref() != Some(&text) {
-                    eprintln!("{text}\nthe lake is as before; the source will be tried again");
+                    eprintln!("{text}\nthe source will be tried again");
                 }
                 told = Some(text);
             }
@@ -45,6 +45,7 @@ fn is_at_the_source(error: &IngestError) -> bool {
         error,
         IngestError::Busy
             | IngestError::Source(_)
+            | IngestError::Quarantined(_)
             | IngestError::Unreadable { .. }
             | IngestError::SourceChanged(_)
     )

@@ -3,31 +3,12 @@
 use super::*;
 use crate::objects::Objects;
 use crate::testing::faulty::{Fails, Faulty};
-use crate::testing::{SCAN, kek, keks};
+use crate::testing::{LETTERS, SCAN, kek, keks, letter};
 use object_store::local::LocalFileSystem;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-
-/// A table of documents, beside the CSV files.
-const LETTERS: &str = r#"
-[sources.post]
-type = "documents"
-path = "letters"
-[tables.letter]
-from = "post"
-select = "{patnr}.pdf"
-patient = "patnr"
-[tables.letter.columns]
-patnr = { type = "text", key = true }
-letter = { type = "bytes", path = "@content", tags = ["treatments"] }
-"#;
-
-/// A document that is an object of its own.
-fn letter(filling: &str) -> String {
-    format!("%PDF-{}", filling.repeat(100_000))
-}
 
 /// A lake with data, and a source in which every table changed since.
 fn changed() -> World {
@@ -52,7 +33,20 @@ fn end(world: &World) -> End {
     let lake = world.open();
     let report = report(world, &lake);
     assert!(report.unchanged);
-    (everything(&lake), report, files(&world.root().join("raw")))
+    (everything(&lake), report, objects(world, &lake))
+}
+
+/// Every object but manifests, which say where the source lies.
+fn objects(world: &World, lake: &Lake) -> BTreeMap<PathBuf, Vec<u8>> {
+    let names = lake.index.look(|index| {
+        let mut select = index.prepare("SELECT name FROM manifest")?;
+        let names = select.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        names.map(|name| name.map(hex::encode)).collect::<Result<Vec<_>, _>>()
+    });
+    let names = names.unwrap();
+    let mut objects = files(&world.root().join("raw"));
+    objects.retain(|path, _| !names.iter().any(|name| path.ends_with(name)));
+    objects
 }
 
 /// The uninterrupted ingest: its end, what was shown before, and how many steps it has.
@@ -120,7 +114,7 @@ fn a_full_disk_at_any_write_is_a_clear_error_and_leaves_nothing() {
     let world = changed();
     let (before, expected, _) = reference(&world);
     let raw_before = files(&world.root().join("raw"));
-    for good in 0..6 {
+    for good in 0..10 {
         for fails in [Fails::Before, Fails::After] {
             let copy = world.copy();
             let raw = copy.root().join("raw");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{World, cells, lines, person, read};
+use crate::testing::{World, cells, comes_again, lines, person, read};
 
 const CATALOGUE: &str = r#"
 centre = "ZMC"
@@ -97,6 +97,11 @@ fn attributes_are_columns_and_the_file_comes_back_whole() {
     assert!(shown[1].starts_with(start), "{}", &shown[1][..80]);
     assert!(part.tables[0].rows[0][5] == crate::Value::Bytes(image("4711", "CT")));
     assert!(lake.ingest(&world.source()).unwrap().unchanged);
+}
+
+#[test]
+fn what_was_lost_comes_again_from_the_source() {
+    comes_again(&world());
 }
 
 #[test]

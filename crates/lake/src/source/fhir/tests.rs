@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{World, cells, lines, person, read};
+use crate::testing::{World, cells, comes_again, lines, person, read};
 
 const CATALOGUE: &str = r#"
 centre = "ZMC"
@@ -60,6 +60,11 @@ fn shown(lake: &crate::Lake, number: &str) -> Vec<String> {
     let shown = lines(&read(lake, person(1), cells(lake, &["all"])).unwrap());
     lake.unlink(person(1)).unwrap();
     shown
+}
+
+#[test]
+fn what_was_lost_comes_again_from_the_source() {
+    comes_again(&world());
 }
 
 #[test]

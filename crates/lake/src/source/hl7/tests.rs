@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{World, cells, lines, person, read};
+use crate::testing::{World, cells, comes_again, lines, person, read};
 
 const CATALOGUE: &str = r#"
 centre = "ZMC"
@@ -91,6 +91,11 @@ fn segments_of_messages_become_rows_with_what_stands_before_them() {
     std::fs::write(world.source().join("messages/b.hl7"), latin).unwrap();
     lake.ingest(&world.source()).unwrap();
     assert_eq!(shown(&lake, "4711")[5], r#"["Müller",null,null]"#);
+}
+
+#[test]
+fn what_was_lost_comes_again_from_the_source() {
+    comes_again(&world());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use crate::source::sql::servers::{Running, mariadb};
-use crate::testing::{World, cells, lines, person, read};
+use crate::testing::{World, cells, comes_again, lines, person, read};
 use crate::{Lake, Progress};
 
 const CATALOGUE: &str = r#"
@@ -113,6 +113,12 @@ fn a_table_is_read_by_its_catalogued_columns_only_and_again_only_when_it_changed
     assert!(lake.ingest(&world.source()).unwrap().unchanged);
     server.sql("UPDATE his.medication_use SET active = true WHERE dose = 0.50");
     assert!(!lake.ingest(&world.source()).unwrap().unchanged);
+}
+
+#[test]
+fn what_was_lost_comes_again_from_the_source() {
+    let Some(server) = mariadb() else { return };
+    comes_again(&world(&server));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{World, cells, lines, person, read};
+use crate::testing::{World, cells, comes_again, lines, person, read};
 
 const CATALOGUE: &str = r#"
 centre = "ZMC"
@@ -110,6 +110,11 @@ fn what_is_no_xml_is_named_with_its_line_and_never_shown() {
         "1</weight><weight>2",
         "exports/visits.xml, line 5: column `weight` has more than one value here; narrow its path so that one is left",
     );
+}
+
+#[test]
+fn what_was_lost_comes_again_from_the_source() {
+    comes_again(&world());
 }
 
 #[test]

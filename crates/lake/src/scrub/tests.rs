@@ -1,0 +1,584 @@
+use super::*;
+use crate::damage::Fate;
+use crate::objects::Objects;
+use crate::testing::rotten::{Rot, Rotten};
+use crate::testing::{
+    CATALOGUE, DOCTOR, LETTERS, SECRETS, USE, World, cells, everything, files, keks, letter, lines,
+    person, read,
+};
+use crate::{Asking, ReadError, Shape};
+use object_store::memory::InMemory;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn scrub(lake: &Lake) -> ScrubReport {
+    lake.scrub(ScrubOptions::default(), &mut |_| {}).unwrap()
+}
+
+fn raw(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
+    files(&world.root().join("raw"))
+}
+
+/// A source with three tables of CSV files and one of documents, of which two are objects.
+fn with_letters() -> World {
+    let world = World::new();
+    world.write("catalogue.toml", &(CATALOGUE.to_owned() + LETTERS));
+    fs::create_dir(world.source().join("letters")).unwrap();
+    world.write("letters/PAT-4711.pdf", &letter("a"));
+    world.write("letters/PAT-4712.pdf", &letter("b"));
+    world
+}
+
+/// The damage of a report in words: kind, what, fate.
+fn told(report: &ScrubReport) -> Vec<String> {
+    let told = |damage: &Damage| format!("{} {}: {}", damage.kind, damage.what, damage.fate);
+    report.damaged.iter().map(told).collect()
+}
+
+fn path_of(world: &World, name: &ObjectName) -> PathBuf {
+    let name = hex::encode(name);
+    world.root().join("raw/packs").join(&name[..2]).join(name)
+}
+
+/// Every object with its kind and its file.
+fn objects(world: &World, lake: &Lake) -> Vec<(ObjectKind, PathBuf)> {
+    let rows = lake.page(|index| upkeep::objects(index, &[])).unwrap();
+    rows.iter().map(|row| (row.kind, path_of(world, &row.name))).collect()
+}
+
+/// The file of the last pack that a table got.
+fn pack_of(world: &World, lake: &Lake, table: &str) -> PathBuf {
+    let sql = "SELECT pack.name FROM pack JOIN batch ON batch.id = pack.batch
+               WHERE of_table = ?1 ORDER BY pack.id DESC LIMIT 1";
+    let name = |index: &Connection| index.query_row(sql, [table], |row| row.get(0));
+    path_of(world, &lake.page(name).unwrap())
+}
+
+/// Does something to a file of an object, and says how a scrub calls it.
+type Harm = (&'static str, fn(&Path, &[u8]));
+
+const HARMS: [Harm; 5] = [
+    ("missing", |path, _| fs::remove_file(path).unwrap()),
+    ("cut short", |path, bytes| cut(path, bytes.len() as u64 - 1)),
+    ("cut short", |path, _| cut(path, 0)),
+    ("altered", |path, bytes| fs::write(path, [bytes, b"x"].concat()).unwrap()),
+    ("altered", |path, bytes| fs::write(path, vec![0; bytes.len()]).unwrap()),
+];
+
+fn cut(path: &Path, length: u64) {
+    File::options().write(true).open(path).unwrap().set_len(length).unwrap();
+}
+
+#[test]
+fn a_whole_lake_is_found_whole() {
+    let world = with_letters();
+    let lake = world.filled();
+    assert_eq!(lake.last_scrub().unwrap(), None);
+    let report = scrub(&lake);
+    assert_eq!((report.objects, report.strays), (10, 0));
+    assert!(report.is_whole() && report.damaged.is_empty());
+    let stored = raw(&world).values().map(Vec::len).sum::<usize>();
+    assert_eq!(report.bytes, stored as u64);
+    assert!(lake.last_scrub().unwrap().is_some());
+}
+
+#[test]
+fn every_object_that_is_deleted_cut_or_altered_is_named_and_put_back_byte_by_byte() {
+    let world = with_letters();
+    let lake = world.filled();
+    // A second load, so that batches differ from what the source holds.
+    world.write("use.csv", &[USE, "PAT-4711,EPI-1,aspirin,fever,500,2025-01-01\n"].concat());
+    lake.ingest(&world.source()).unwrap();
+    let (shown, whole) = (everything(&lake), raw(&world));
+    let mut kinds = BTreeMap::new();
+    for (kind, path) in objects(&world, &lake) {
+        *kinds.entry(kind).or_insert(0) += 1;
+        let (name, bytes) = (path.file_name().unwrap().to_str().unwrap(), fs::read(&path).unwrap());
+        for (what, harm) in HARMS {
+            harm(&path, &bytes);
+            let report = scrub(&lake);
+            assert_eq!(told(&report), [format!("{kind} {what}: repaired")]);
+            assert_eq!(report.damaged[0].object, name);
+            assert!(report.is_whole() && report.ingested == 0);
+            assert!(raw(&world) == whole, "{kind} {what}");
+        }
+        assert_eq!(everything(&world.open()), shown);
+    }
+    let expected = [(ObjectKind::Pack, 5), (ObjectKind::Document, 2), (ObjectKind::Manifest, 6)];
+    assert_eq!(kinds, BTreeMap::from(expected));
+    assert_eq!(everything(&lake), shown);
+    assert!(scrub(&lake).damaged.is_empty());
+}
+
+#[test]
+fn every_flipped_bit_of_every_object_is_found_and_put_right() {
+    let world = with_letters();
+    let lake = world.filled();
+    for (kind, path) in objects(&world, &lake) {
+        let bytes = fs::read(&path).unwrap();
+        let step = if kind == ObjectKind::Document { 50_021 } else { 23 };
+        for byte in (0..bytes.len()).step_by(step) {
+            let mut altered = bytes.clone();
+            altered[byte] ^= 1 << (byte % 8);
+            fs::write(&path, altered).unwrap();
+            assert!(told(&scrub(&lake))[0].ends_with("altered: repaired"), "{kind} byte {byte}");
+            assert!(fs::read(&path).unwrap() == bytes);
+        }
+    }
+}
+
+#[test]
+fn all_objects_at_once_are_put_back_but_without_looking_only() {
+    let world = with_letters();
+    let lake = world.filled();
+    let whole = raw(&world);
+    fs::remove_dir_all(world.root().join("raw/packs")).unwrap();
+    let look = ScrubOptions { look_only: true, ..ScrubOptions::default() };
+    let report = lake.scrub(look, &mut |_| {}).unwrap();
+    assert_eq!(report.damaged.len(), 10);
+    assert!(report.damaged.iter().all(|damage| damage.fate == Fate::Open) && !report.is_whole());
+    assert!(raw(&world).is_empty());
+    assert!(scrub(&lake).is_whole());
+    assert!(raw(&world) == whole);
+}
+
+#[test]
+fn a_read_that_meets_damage_fails_asks_for_repair_and_succeeds_after_it() {
+    let world = with_letters();
+    let lake = world.filled();
+    let all = cells(&lake, &["all"]);
+    let before = read(&lake, person(1), all.clone()).unwrap();
+    let document = objects(&world, &lake).into_iter().filter(|(kind, path)| {
+        // Only one of the two is hers.
+        let bytes = fs::read(path).unwrap();
+        let gone = *kind == ObjectKind::Document && {
+            fs::remove_file(path).unwrap();
+            read(&world.open(), person(1), all.clone()).is_err()
+        };
+        fs::write(path, bytes).unwrap();
+        gone
+    });
+    let document = document.map(|(_, path)| ("document", path)).collect::<Vec<_>>();
+    assert_eq!(document.len(), 1);
+    scrub(&lake);
+    for (kind, path) in [document, vec![("pack", pack_of(&world, &lake, "use"))]].concat() {
+        let bytes = fs::read(&path).unwrap();
+        for (what, harm) in HARMS {
+            let lake = world.open();
+            harm(&path, &bytes);
+            let error = read(&lake, person(1), all.clone()).unwrap_err();
+            let ReadError::Object(error) = error else { panic!("{error:?}") };
+            assert!(error.to_string().contains("`aegle lake scrub` repairs it"), "{error}");
+            assert_eq!(What::of(&error).unwrap().to_string(), what);
+            assert!(lake.wants_mending() && !lake.wants_mending());
+            assert_eq!(told(&lake.mend().unwrap()), [format!("{kind} {what}: repaired")]);
+            assert_eq!(read(&lake, person(1), all.clone()).unwrap(), before);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_stayed_open_while_another_process_repaired_it_is_opened_again() {
+    let world = World::new();
+    let lake = world.filled();
+    let all = cells(&lake, &["all"]);
+    let before = read(&lake, person(1), all.clone()).unwrap();
+    let path = pack_of(&world, &lake, "use");
+    let length = fs::metadata(&path).unwrap().len();
+    fs::write(&path, vec![0; usize::try_from(length).unwrap()]).unwrap();
+    assert!(scrub(&world.open()).is_whole());
+    assert_eq!(read(&lake, person(1), all).unwrap(), before);
+}
+
+/// A lake on a store whose reads can be told to rot.
+fn on_rotten(world: &World) -> (Lake, Arc<std::sync::Mutex<Option<Rot>>>) {
+    fs::create_dir_all(world.root()).unwrap();
+    let (store, rot) = Rotten::new(Arc::new(InMemory::new()));
+    let objects = Objects::new(Arc::new(store), None);
+    let lake = Lake::open_with(&world.root(), keks(world), objects).unwrap();
+    lake.ingest(&world.source()).unwrap();
+    lake.link(person(1), "PAT-4711").unwrap();
+    (lake, rot)
+}
+
+#[test]
+fn a_store_that_rots_during_a_read_shows_nothing_wrong_and_harms_nothing() {
+    for rotten in [Rot::Missing, Rot::Cut, Rot::Flipped] {
+        let world = with_letters();
+        let (lake, rot) = on_rotten(&world);
+        let all = cells(&lake, &["all"]);
+        let before = read(&lake, person(1), all.clone()).unwrap();
+        *rot.lock().unwrap() = Some(rotten);
+        let error = read(&lake, person(1), all.clone()).unwrap_err();
+        assert!(matches!(error, ReadError::Object(_)), "{rotten:?}: {error:?}");
+        let look = ScrubOptions { look_only: true, ..ScrubOptions::default() };
+        let looked = lake.scrub(look, &mut |_| {}).unwrap();
+        assert_eq!(looked.damaged.len(), 10, "{rotten:?}");
+        *rot.lock().unwrap() = None;
+        let mended = lake.mend().unwrap();
+        assert!(mended.is_whole() && mended.damaged.len() == 10, "{mended:?}");
+        assert_eq!(read(&lake, person(1), all).unwrap(), before);
+    }
+}
+
+/// What a patient is shown, and of which tables it says that something is lost.
+fn shown(lake: &Lake, byte: u8) -> (Vec<String>, Vec<String>) {
+    let part = read(lake, person(byte), cells(lake, &["all"])).unwrap();
+    (lines(&part), part.incomplete)
+}
+
+#[test]
+fn when_the_source_has_changed_the_new_content_comes_and_the_loss_stays_visible() {
+    let world = World::new();
+    let lake = world.filled();
+    let before = lake.loads().unwrap()[0];
+    let other = shown(&lake, 2);
+    fs::remove_file(pack_of(&world, &lake, "use")).unwrap();
+    world.write("use.csv", &USE.replace("aspirin", "ibuprofen"));
+    let report = scrub(&lake);
+    assert_eq!(told(&report), ["pack missing: lost"]);
+    let lost = &report.damaged[0];
+    assert_eq!(lost.reason.as_deref(), Some("the source does not hold it any more"));
+    assert_eq!((lost.table.as_str(), lost.load, report.ingested), ("use", 1, 1));
+    assert!(!report.is_whole());
+    // What the source holds now is shown, and whole again.
+    let (rows, incomplete) = shown(&lake, 1);
+    assert!(rows.iter().any(|line| line.contains("ibuprofen")) && incomplete.is_empty());
+    assert_eq!(rows.iter().filter(|line| line.contains("losartan")).count(), 1);
+    // Whose rows are all in the source lost nothing, of any time.
+    assert_eq!(shown(&lake, 2), other);
+    // Of the time before, the loss is told, in either shape.
+    let then = |byte, shape| {
+        let key = crate::sealed::OpeningKey::generate();
+        let permit = crate::testing::permit(&lake, person(byte), cells(&lake, &["all"]), &key);
+        let asking = Asking { as_of: Some(before), shape };
+        let delivery = lake.read_as(&permit, &asking).unwrap();
+        let answer = crate::sealed::Answer { request: permit.request(), receipt: permit.receipt() };
+        let plain = key.open(&answer, &delivery.sealed).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&plain).unwrap()
+    };
+    for shape in [Shape::Tables, Shape::Vault] {
+        assert_eq!(then(1, shape)["incomplete"], serde_json::json!(["use"]));
+        assert!(!then(1, shape).to_string().contains("aspirin"));
+        assert!(then(2, shape).get("incomplete").is_none());
+    }
+    let damages = world.open().damages().unwrap();
+    assert_eq!((damages.len(), damages[0].fate), (1, Fate::Lost));
+    // The next scrub still says so, and ingests nothing a second time.
+    assert_eq!((told(&scrub(&lake)), scrub(&lake).ingested), (told(&report), 0));
+    assert!(lake.ingest(&world.source()).unwrap().unchanged);
+}
+
+#[test]
+fn rows_that_are_whole_in_a_damaged_pack_need_no_source() {
+    let world = World::new();
+    let lake = world.filled();
+    let path = pack_of(&world, &lake, "scan");
+    let sql = "SELECT start FROM extent JOIN pack ON pack.id = extent.pack JOIN batch
+               ON batch.id = pack.batch WHERE of_table = 'scan' AND patient = ?1";
+    let patient = lake.keys.patient(b"PAT-4713");
+    let start = |index: &Connection| index.query_row(sql, [patient], |row| row.get::<_, u64>(0));
+    let start = usize::try_from(lake.page(start).unwrap()).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[start + 30] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    world.write("scan.csv", "patnr,at,count,normal,image\n");
+    let other = shown(&lake, 1);
+    let before = lake.loads().unwrap()[0];
+    let report = scrub(&lake);
+    assert_eq!((told(&report), report.ingested), (vec!["pack altered: lost".to_owned()], 1));
+    let sorted = |byte| {
+        let key = crate::sealed::OpeningKey::generate();
+        let permit = crate::testing::permit(&lake, person(byte), cells(&lake, &["all"]), &key);
+        let asking = Asking { as_of: Some(before), shape: Shape::Tables };
+        let part = crate::testing::opened(&key, &permit, &lake.read_as(&permit, &asking).unwrap());
+        (lines(&part), part.incomplete)
+    };
+    assert_eq!(sorted(1), other, "the source has nothing any more, the pack still had it");
+    assert_eq!(sorted(3).1, ["scan"]);
+}
+
+#[test]
+fn a_document_that_is_lost_leaves_a_part_that_says_so() {
+    let world = with_letters();
+    let lake = world.filled();
+    let before = lake.loads().unwrap()[0];
+    for (kind, path) in objects(&world, &lake) {
+        if kind == ObjectKind::Document {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    world.write("letters/PAT-4711.pdf", &letter("z"));
+    let report = scrub(&lake);
+    let mut fates = told(&report);
+    fates.sort();
+    assert_eq!(fates, ["document missing: lost", "document missing: repaired"]);
+    assert_eq!(report.ingested, 1);
+    let as_of = |as_of| {
+        let key = crate::sealed::OpeningKey::generate();
+        let permit = crate::testing::permit(&lake, person(1), cells(&lake, &["all"]), &key);
+        let asking = Asking { as_of, shape: Shape::Tables };
+        crate::testing::opened(&key, &permit, &lake.read_as(&permit, &asking).unwrap())
+    };
+    assert!(as_of(None).incomplete.is_empty());
+    let then = as_of(Some(before));
+    assert_eq!(then.incomplete, ["letter"]);
+    let letters = then.tables.iter().find(|table| table.name == "letter").unwrap();
+    assert_eq!(letters.rows, [[crate::Value::Null]]);
+    assert!(read(&lake, person(2), cells(&lake, &["all"])).unwrap().incomplete.is_empty());
+}
+
+#[test]
+fn a_source_that_is_not_there_loses_nothing_for_good_until_it_is_given_up() {
+    let world = World::new();
+    let lake = world.filled();
+    let whole = raw(&world);
+    let pack = pack_of(&world, &lake, "use");
+    fs::remove_file(&pack).unwrap();
+    let (here, away) = (world.source(), world.root().join("away"));
+    fs::rename(&here, &away).unwrap();
+    let report = scrub(&lake);
+    assert_eq!(told(&report), ["pack missing: waits for repair"]);
+    let reason = report.damaged[0].reason.clone().unwrap();
+    assert!(reason.starts_with("could not read `use.csv` of the source"), "{reason}");
+    assert!(read(&lake, person(1), cells(&lake, &["all"])).is_err());
+    // It was moved, and an ingest says where to.
+    assert!(lake.ingest(&away).unwrap().unchanged);
+    assert_eq!(told(&lake.mend().unwrap()), ["pack missing: repaired"]);
+    assert!(
+        whole
+            .iter()
+            .filter(|(path, _)| pack.ends_with(path))
+            .all(|(_, bytes)| { fs::read(&pack).unwrap() == *bytes })
+    );
+    assert!(scrub(&lake).damaged.is_empty());
+    // Given up, the record can be read again and says what it lacks.
+    fs::remove_file(&pack).unwrap();
+    fs::remove_dir_all(&away).unwrap();
+    let options = ScrubOptions { give_up: true, ..ScrubOptions::default() };
+    let report = lake.scrub(options, &mut |_| {}).unwrap();
+    assert_eq!(told(&report), ["pack missing: lost"]);
+    assert_eq!(report.not_ingested.len(), 1, "{report:?}");
+    assert_eq!(shown(&lake, 1).1, ["use"]);
+}
+
+#[test]
+fn of_a_source_that_moved_the_place_where_it_was_last_seen_decides() {
+    let world = World::new();
+    let lake = world.filled();
+    let (first, away) = (pack_of(&world, &lake, "use"), world.root().join("away"));
+    fs::rename(world.source(), &away).unwrap();
+    fs::write(away.join("use.csv"), USE.replace("aspirin", "ibuprofen")).unwrap();
+    lake.ingest(&away).unwrap();
+    fs::remove_file(first).unwrap();
+    assert_eq!(told(&scrub(&lake)), ["pack missing: lost"]);
+    let (rows, incomplete) = shown(&lake, 1);
+    assert!(incomplete.is_empty() && rows.iter().any(|line| line.contains("losartan")), "{rows:?}");
+}
+
+#[test]
+fn a_source_with_holes_by_now_is_not_ingested_and_the_reason_is_told() {
+    let world = World::new();
+    let lake = world.filled();
+    fs::remove_file(pack_of(&world, &lake, "use")).unwrap();
+    world.write("use.csv", &USE.replace("80.0", "eighty"));
+    let report = scrub(&lake);
+    assert_eq!((told(&report).len(), report.ingested), (1, 0));
+    assert!(report.not_ingested[0].contains("use.csv, line 2: column `dose`"), "{report:?}");
+    assert_eq!(shown(&lake, 1).1, ["use"], "what is lost is not called whole");
+}
+
+#[test]
+fn what_belongs_to_an_erased_patient_is_never_brought_again() {
+    let world = with_letters();
+    let lake = world.filled();
+    let all = cells(&lake, &["all"]);
+    let before = read(&lake, person(2), all.clone()).unwrap();
+    let packs: Vec<_> = ["use", "scan", "doctor", "letter"]
+        .map(|table| fs::read(pack_of(&world, &lake, table)).unwrap())
+        .into_iter()
+        .collect();
+    let patient = lake.keys.patient(b"PAT-4711");
+    let sql = "SELECT pack.name, start, length FROM extent JOIN pack ON pack.id = extent.pack
+               WHERE patient = ?1";
+    let places: Vec<(ObjectName, u64, u64)> = lake
+        .page(|index| {
+            let mut select = index.prepare(sql)?;
+            let rows =
+                select.query_map([patient], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            rows.collect()
+        })
+        .unwrap();
+    let frames: Vec<_> = places
+        .iter()
+        .map(|(name, start, length)| {
+            let (start, length) =
+                (usize::try_from(*start).unwrap(), usize::try_from(*length).unwrap());
+            fs::read(path_of(&world, name)).unwrap()[start..start + length].to_vec()
+        })
+        .collect();
+    assert_eq!((frames.len(), packs.len()), (4, 4));
+    lake.erase(&lake.subject("PAT-4711").unwrap(), &mut |_| {}).unwrap();
+    fs::remove_dir_all(world.root().join("raw/packs")).unwrap();
+    let report = scrub(&lake);
+    assert!(report.is_whole(), "{report:?}");
+    assert_eq!(read(&lake, person(2), all.clone()).unwrap(), before);
+    assert!(read(&lake, person(1), all).is_err());
+    let holds = |part: &[u8]| {
+        raw(&world).values().any(|bytes| bytes.windows(part.len()).any(|window| window == part))
+    };
+    assert!(frames.iter().all(|frames| !holds(frames)), "the source still has these rows");
+    assert_eq!((scrub(&lake).strays, scrub(&lake).damaged.len()), (0, 0));
+    // Nor when only others' frames are damaged: the gap stays a gap.
+    lake.ingest(&world.source()).unwrap();
+    assert!(frames.iter().all(|frames| !holds(frames)));
+}
+
+#[test]
+fn each_copy_of_a_manifest_mends_the_other_and_two_lost_ones_come_with_the_next_ingest() {
+    let world = World::new();
+    let lake = world.filled();
+    let whole = raw(&world);
+    let spoil = "UPDATE manifest SET sealed = zeroblob(9)";
+    let change = |sql: &str| {
+        let index = Connection::open(world.root().join("index.db")).unwrap();
+        index.execute(sql, []).unwrap();
+    };
+    let remove = || {
+        for (kind, path) in objects(&world, &lake) {
+            if kind == ObjectKind::Manifest {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    };
+    change(spoil);
+    assert_eq!(told(&scrub(&lake)), ["manifest altered: repaired"; 3]);
+    assert!(scrub(&lake).damaged.is_empty());
+    change(spoil);
+    remove();
+    assert_eq!(told(&scrub(&lake)), ["manifest missing: waits for repair"; 3]);
+    assert!(lake.ingest(&world.source()).unwrap().unchanged);
+    assert!(raw(&world) == whole);
+    assert_eq!(told(&scrub(&lake)), ["manifest missing: repaired"; 3]);
+    assert!(scrub(&lake).damaged.is_empty());
+}
+
+#[test]
+fn a_manifest_says_where_its_batch_came_from_and_no_file_shows_it() {
+    let world = with_letters();
+    let lake = world.filled();
+    let manifest = |table: &str| {
+        let batch = lake.page(|index| upkeep::last_batch(index, table)).unwrap().unwrap();
+        lake.index.look(|index| lake.manifest(index, (batch.id, &batch.name))).unwrap().unwrap()
+    };
+    let uses = manifest("use");
+    assert_eq!((uses.table.as_str(), uses.catalogue, uses.load), ("use", 1, 1));
+    assert_eq!((uses.bytes, uses.columns.len()), (USE.len() as u64, 6));
+    assert_eq!((uses.fetch.kind.as_str(), uses.fetch.select.as_str()), ("csv", "use.csv"));
+    assert_eq!(uses.fetch.folder, world.source());
+    let letters = manifest("letter").fetch;
+    assert_eq!((letters.kind.as_str(), letters.source.as_deref()), ("documents", Some("post")));
+    assert_eq!(
+        (letters.select.as_str(), letters.settings["path"].as_str()),
+        ("{patnr}.pdf", "letters")
+    );
+    let place = world.source().to_str().unwrap().as_bytes().to_vec();
+    let hidden = SECRETS.iter().map(|secret| secret.as_bytes()).chain([place.as_slice()]);
+    for secret in hidden {
+        for (path, bytes) in files(&world.root()) {
+            let shown = bytes.windows(secret.len()).any(|window| window == secret);
+            assert!(!shown, "{} shows {}", path.display(), String::from_utf8_lossy(secret));
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_scrub_goes_on_where_it_was() {
+    let world = World::new();
+    let lake = world.filled();
+    let all = scrub(&lake).objects;
+    let looked = lake.scrub(ScrubOptions::default(), &mut |step| {
+        if matches!(step, ScrubStep::Read { .. }) {
+            lake.interrupt();
+        }
+    });
+    assert!(matches!(looked, Err(ScrubError::Interrupted(_))), "{looked:?}");
+    let lake = world.open();
+    assert_eq!(scrub(&lake).objects, all - 1);
+    assert_eq!(scrub(&lake).objects, all);
+}
+
+#[test]
+fn an_interrupted_ingest_leaves_nothing_and_runs_again() {
+    let world = World::new();
+    let lake = world.open();
+    lake.interrupt();
+    let error = lake.ingest(&world.source()).unwrap_err();
+    assert!(matches!(error, IngestError::Interrupted(_)), "{error:?}");
+    assert!(raw(&world).is_empty());
+    assert_eq!(world.open().ingest(&world.source()).unwrap().rows, 8);
+}
+
+#[test]
+fn a_scrub_keeps_to_its_rate_and_lets_an_ingest_finish() {
+    let world = World::new();
+    let lake = world.filled();
+    let rate = NonZeroU64::new(20_000);
+    let began = Instant::now();
+    let slow = ScrubOptions { bytes_per_second: rate, ..ScrubOptions::default() };
+    let mut bytes = 0;
+    lake.scrub(slow, &mut |step| {
+        if let ScrubStep::Read { bytes: more } = step {
+            bytes += more;
+        }
+    })
+    .unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(bytes / 20));
+    fs::remove_file(pack_of(&world, &lake, "use")).unwrap();
+    let lock = lake.lock_ingest().unwrap();
+    let report = scrub(&lake);
+    assert!(report.busy && told(&report) == ["pack missing: waits for repair"]);
+    drop(lock);
+    assert!(scrub(&lake).is_whole());
+}
+
+#[test]
+fn what_does_not_fit_in_the_databases_is_told() {
+    for (file, sql, told) in [
+        ("index.db", "UPDATE extent SET start = start + 1", "point beside their packs"),
+        ("index.db", "DELETE FROM pack WHERE id = 1", "point beside their packs"),
+        ("index.db", "DELETE FROM satellite", "6 rows of the index have no satellites"),
+        ("keys.db", "DELETE FROM patient", "3 patients have rows and no data key"),
+    ] {
+        let world = World::new();
+        drop(world.filled());
+        Connection::open(world.root().join(file)).unwrap().execute(sql, []).unwrap();
+        let look = ScrubOptions { look_only: true, ..ScrubOptions::default() };
+        let report = world.open().scrub(look, &mut |_| {}).unwrap();
+        assert!(report.databases.iter().any(|wrong| wrong.contains(told)), "{sql}: {report:?}");
+        assert!(!report.is_whole());
+    }
+}
+
+#[test]
+fn rows_that_find_their_patients_through_another_table_wait_for_both() {
+    let world = World::new();
+    let lake = world.filled();
+    let whole = raw(&world);
+    fs::remove_file(pack_of(&world, &lake, "doctor")).unwrap();
+    fs::remove_file(world.source().join("use.csv")).unwrap();
+    assert_eq!(told(&scrub(&lake)), ["pack missing: waits for repair"]);
+    world.write("use.csv", USE);
+    assert_eq!(told(&lake.mend().unwrap()), ["pack missing: repaired"]);
+    assert!(raw(&world) == whole);
+    // Rows stand elsewhere in the file by now, among others.
+    let sorted: Vec<_> = DOCTOR.lines().skip(1).collect();
+    fs::remove_file(pack_of(&world, &lake, "doctor")).unwrap();
+    let turned: Vec<_> = sorted.iter().rev().map(|line| format!("{line}\n")).collect();
+    world.write("doctor.csv", &format!("episode,name\nEPI-7,New\n{}", turned.concat()));
+    assert_eq!(told(&lake.mend().unwrap()), Vec::<String>::new());
+    assert_eq!(told(&scrub(&lake)), ["pack missing: repaired"]);
+    assert!(raw(&world) == whole);
+}
