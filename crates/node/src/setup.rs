@@ -83,6 +83,7 @@ fn plan(
             records_per_second: NonZeroU32::new(10_000),
             trusted_proxies: Vec::new(),
         },
+        upload: None,
     };
     let config = home.join("aegle.toml");
     fs::write(&config, toml::to_string(&settings)?)?;
