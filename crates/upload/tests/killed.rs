@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use ground::Ground;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -39,7 +39,10 @@ impl Process {
         let place = ground.folder().join(ADDRESS);
         drop(std::fs::remove_file(&place));
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "serves_until_killed", "--ignored"]).env(FOLDER, ground.folder());
+        command
+            .args(["--exact", "serves_until_killed", "--ignored"])
+            .env(FOLDER, ground.folder())
+            .stdout(Stdio::null());
         let process = Self(command.spawn().unwrap());
         let address = async {
             loop {

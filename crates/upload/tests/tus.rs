@@ -296,6 +296,64 @@ async fn an_operator_releases_what_is_sound_by_now_or_as_it_is() {
     }
 }
 
+/// More tables than one: some find their patients elsewhere, some come from a folder of exports.
+const MORE: &str = r#"
+[sources.export]
+type = "fhir"
+path = "fhir"
+[tables.doctor]
+patient = { through = "use", on = "product" }
+[tables.doctor.columns]
+product = { type = "text", key = true }
+name    = { type = "text", tags = ["medication"] }
+[tables.laboratory]
+from = "export"
+select = "Observation"
+patient = "patient"
+[tables.laboratory.columns]
+patient = { type = "text", path = "subject.reference", key = true }
+code    = { type = "text", path = "code.text", tags = ["medication"] }
+"#;
+
+#[tokio::test]
+async fn a_file_is_checked_beside_the_others_and_where_its_folder_says() {
+    let mut ground = Ground::new().await;
+    let sources = MORE.find("[tables.doctor]").unwrap();
+    let (sources, tables) = MORE.split_at(sources);
+    ground.write_catalogue(&format!("{}{tables}{sources}", ground::CATALOGUE));
+    ground.secret = ground.credential("more", |scope| {
+        scope.allow = ["*.csv", "fhir/**/*.ndjson"].map(str::to_owned).to_vec();
+        scope.open_max = 9;
+    });
+    let doctor = b"product,name\naspirin,Jansen\nother,Bakker\n";
+    let observation = br#"{"resourceType":"Observation","subject":{"reference":"Patient/1"},"code":{"text":"x"}}"#;
+    for (name, content, rows, of_nobody) in [
+        ("doctor.csv", &doctor[..], 2, 2),
+        ("use.csv", SOUND, 2, 0),
+        ("doctor.csv", doctor, 2, 1),
+        ("fhir/ward/one.ndjson", observation, 1, 0),
+    ] {
+        let upload = ground.deliver(name, content).await;
+        let told = ground.ended(&upload).await;
+        assert_eq!(told["state"], "accepted", "{told}");
+        assert_eq!(
+            (&told["rows"], &told["rows_without_patient"]),
+            (&rows.into(), &of_nobody.into())
+        );
+        assert_eq!(ground.source_file(name).as_deref(), Some(content));
+    }
+    let nothing = ground.deliver("fhir/two.ndjson", b"{\"resourceType\":\"Patient\"}\n").await;
+    let reasons = ground.ended(&nothing).await["reasons"].to_string();
+    assert!(reasons.contains("finds a row"), "{reasons}");
+
+    let (link, elsewhere) = (ground.source().join("fhir/link"), tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(elsewhere.path(), link).unwrap();
+    let upload = ground.deliver("fhir/link/one.ndjson", observation).await;
+    let reasons = ground.ended(&upload).await["reasons"].to_string();
+    assert!(reasons.contains("something else than a file"), "{reasons}");
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn files_are_for_their_owner_only_and_hold_no_secret() {
     use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,6 @@
 //! A source with a catalogue, an upload area that is served, and a client.
 
-#![expect(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use aegle_upload::{Area, Limits, Scope};
 use aws_lc_rs::digest;
@@ -16,9 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub const CHUNK: &str = "application/offset+octet-stream";
+pub(crate) const CHUNK: &str = "application/offset+octet-stream";
 
-pub const CATALOGUE: &str = r#"
+pub(crate) const CATALOGUE: &str = r#"
 centre = "ZMC"
 version = 1
 language = "en"
@@ -31,19 +31,21 @@ patnr   = { type = "text", key = true }
 product = { type = "text", tags = ["medication"] }
 "#;
 
-pub const SOUND: &[u8] = b"patnr,product\n4711,aspirin\n4712,metformin\n";
+pub(crate) const SOUND: &[u8] = b"patnr,product\n4711,aspirin\n4712,metformin\n";
 
-pub struct Ground {
+pub(crate) struct Ground {
     root: tempfile::TempDir,
-    pub area: Area,
-    pub secret: String,
-    pub client: Client,
-    pub address: SocketAddr,
+    pub(crate) area: Area,
+    pub(crate) secret: String,
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
     serving: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Ground {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        // Nothing here is encrypted, but the client wants to be able to.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("source")).unwrap();
         let area = Area::open(&root.path().join("uploads")).unwrap();
@@ -56,7 +58,7 @@ impl Ground {
     }
 
     /// Serves again, with other limits.
-    pub async fn restart(&mut self, change: impl FnOnce(&mut Limits)) {
+    pub(crate) async fn restart(&mut self, change: impl FnOnce(&mut Limits)) {
         self.stop().await;
         let mut limits = Limits {
             file_bytes_max: 10_000_000,
@@ -73,14 +75,14 @@ impl Ground {
     }
 
     /// Serves no longer.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         if let Some((stop, served)) = self.serving.take() {
             drop(stop);
             served.await.unwrap();
         }
     }
 
-    pub fn credential(&self, name: &str, change: impl FnOnce(&mut Scope)) -> String {
+    pub(crate) fn credential(&self, name: &str, change: impl FnOnce(&mut Scope)) -> String {
         let mut scope = Scope {
             source: self.root.path().join("source"),
             allow: vec!["*.csv".to_owned()],
@@ -94,60 +96,64 @@ impl Ground {
         made.unwrap().reveal().to_string()
     }
 
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.root.path().join("uploads")
     }
 
-    pub fn write_catalogue(&self, text: &str) {
+    pub(crate) fn source(&self) -> PathBuf {
+        self.root.path().join("source")
+    }
+
+    pub(crate) fn write_catalogue(&self, text: &str) {
         std::fs::write(self.root.path().join("source/catalogue.toml"), text).unwrap();
     }
 
-    pub fn source_file(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn source_file(&self, name: &str) -> Option<Vec<u8>> {
         std::fs::read(self.root.path().join("source").join(name)).ok()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, self.url(path)).bearer_auth(&self.secret);
         request.header("tus-resumable", "1.0.0")
     }
 
-    pub async fn try_begin(&self, metadata: &str, length: usize) -> Response {
+    pub(crate) async fn try_begin(&self, metadata: &str, length: usize) -> Response {
         let request = self.request(Method::POST, "/uploads").header("upload-length", length);
         request.header("upload-metadata", metadata).send().await.unwrap()
     }
 
-    pub async fn begin_with(&self, metadata: &str, length: usize) -> String {
+    pub(crate) async fn begin_with(&self, metadata: &str, length: usize) -> String {
         let answer = self.try_begin(metadata, length).await;
         assert_eq!(answer.status(), 201);
         answer.headers()["location"].to_str().unwrap().to_owned()
     }
 
-    pub async fn begin(&self, name: &str, content: &[u8]) -> String {
+    pub(crate) async fn begin(&self, name: &str, content: &[u8]) -> String {
         self.begin_with(&named(name), content.len()).await
     }
 
     /// A whole upload in one chunk.
-    pub async fn deliver(&self, name: &str, content: &[u8]) -> String {
+    pub(crate) async fn deliver(&self, name: &str, content: &[u8]) -> String {
         let upload = self.begin(name, content).await;
         assert_eq!(self.patch(&upload, 0, content).await.status(), 204);
         upload
     }
 
-    pub fn chunk(&self, upload: &str, at: usize, bytes: &[u8]) -> RequestBuilder {
+    pub(crate) fn chunk(&self, upload: &str, at: usize, bytes: &[u8]) -> RequestBuilder {
         let request = self.request(Method::PATCH, upload).header("upload-offset", at);
         request.header("content-type", CHUNK).body(bytes.to_vec())
     }
 
-    pub async fn patch(&self, upload: &str, at: usize, bytes: &[u8]) -> Response {
+    pub(crate) async fn patch(&self, upload: &str, at: usize, bytes: &[u8]) -> Response {
         self.chunk(upload, at, bytes).send().await.unwrap()
     }
 
     /// The head of a chunk whose body the test sends itself.
-    pub async fn raw(&self, upload: &str, at: usize, headers: &str) -> TcpStream {
+    pub(crate) async fn raw(&self, upload: &str, at: usize, headers: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!(
             "PATCH {upload} HTTP/1.1\r\nhost: here\r\nauthorization: Bearer {}\r\n\
@@ -159,13 +165,13 @@ impl Ground {
         stream
     }
 
-    pub async fn offset(&self, upload: &str) -> usize {
+    pub(crate) async fn offset(&self, upload: &str) -> usize {
         let answer = self.request(Method::HEAD, upload).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         answer.headers()["upload-offset"].to_str().unwrap().parse().unwrap()
     }
 
-    pub async fn wait_until(&self, upload: &str, offset: usize) {
+    pub(crate) async fn wait_until(&self, upload: &str, offset: usize) {
         let arrives = async {
             while self.offset(upload).await < offset {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -175,7 +181,7 @@ impl Ground {
     }
 
     /// What became of an upload, once it was looked at.
-    pub async fn ended(&self, upload: &str) -> serde_json::Value {
+    pub(crate) async fn ended(&self, upload: &str) -> serde_json::Value {
         let ends = async {
             loop {
                 let answer = self.request(Method::GET, upload).send().await.unwrap();
@@ -190,7 +196,7 @@ impl Ground {
         tokio::time::timeout(Duration::from_secs(60), ends).await.unwrap()
     }
 
-    pub async fn wait_until_empty(&self) {
+    pub(crate) async fn wait_until_empty(&self) {
         let empties = async {
             while !self.area.list().unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -200,11 +206,11 @@ impl Ground {
     }
 }
 
-pub fn named(name: &str) -> String {
+pub(crate) fn named(name: &str) -> String {
     format!("filename {}", STANDARD.encode(name))
 }
 
-pub fn digest(algorithm: &str, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn digest(algorithm: &str, bytes: &[u8]) -> Vec<u8> {
     let algorithm = match algorithm {
         "sha1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
         _ => &digest::SHA256,
@@ -213,17 +219,17 @@ pub fn digest(algorithm: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The status of the answer that comes.
-pub async fn status(stream: &mut TcpStream) -> u16 {
+pub(crate) async fn status(stream: &mut TcpStream) -> u16 {
     let mut line = [0; 12];
     stream.read_exact(&mut line).await.unwrap();
     std::str::from_utf8(&line[9..]).unwrap().parse().unwrap()
 }
 
 /// The checksum of a whole file, in hex.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(digest("sha256", bytes))
 }
 
-pub fn past() -> Timestamp {
+pub(crate) fn past() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
