@@ -130,7 +130,7 @@ impl Secret {
     pub(crate) fn generate(name: CredentialName) -> std::io::Result<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *bytes).map_err(std::io::Error::other)?;
-        Ok(Self { name, digits: Zeroizing::new(hex::encode(&*bytes)) })
+        Ok(Self { name, digits: Zeroizing::new(hex::encode(bytes.as_slice())) })
     }
 
     /// The value of `Authorization`, if it is one.

@@ -214,9 +214,8 @@ impl Held {
 
     /// The right to change it; nothing while somebody else has it, or when it is gone by now.
     pub(crate) fn claim(&self) -> io::Result<Option<Claim>> {
-        let lock = match area_file::exists(File::open(self.path(ABOUT)))? {
-            Some(lock) => lock,
-            None => return Ok(None),
+        let Some(lock) = area_file::exists(File::open(self.path(ABOUT)))? else {
+            return Ok(None);
         };
         match lock.try_lock() {
             Ok(()) => Ok(self.folder.exists().then_some(Claim { _lock: lock })),

@@ -52,7 +52,7 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        ground.address = tokio::time::timeout(Duration::from_secs(60), address).await.unwrap();
+        ground.address = tokio::time::timeout(Duration::from_mins(1), address).await.unwrap();
         process
     }
 }

@@ -177,7 +177,7 @@ impl Ground {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), arrives).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), arrives).await.unwrap();
     }
 
     /// What became of an upload, once it was looked at.
@@ -193,7 +193,7 @@ impl Ground {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), ends).await.unwrap()
+        tokio::time::timeout(Duration::from_mins(1), ends).await.unwrap()
     }
 
     pub(crate) async fn wait_until_empty(&self) {
@@ -202,7 +202,7 @@ impl Ground {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), empties).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), empties).await.unwrap();
     }
 }
 
