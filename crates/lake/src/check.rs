@@ -1,5 +1,7 @@
 //! Checks a catalogue against its data and names every hole.
 
+mod file;
+
 use crate::attribution::Attribution;
 use crate::catalogue::{self, Catalogue, Table};
 use crate::finding::{Finding, Findings};
@@ -10,6 +12,8 @@ use crate::stats::{Counter, TableStats};
 use aegle_model::Name;
 use std::fmt;
 use std::path::Path;
+
+pub use file::check_file;
 
 /// What was found in a source. Prints as text, a line per finding.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -61,7 +61,7 @@ mod zones;
 
 pub use backup::{BackupError, BackupReport, BackupStep, RestoreError, Restored, restore};
 pub use catalogue::{Catalogue, CatalogueError};
-pub use check::{CheckReport, TableCount, check, check_with};
+pub use check::{CheckReport, TableCount, check, check_file, check_with};
 pub use consumer::{CLAIM_MS, ClaimError};
 pub use damage::{Damage, Fate, ObjectKind, UnknownWord, What};
 pub use database::DatabaseError;

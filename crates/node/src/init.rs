@@ -152,9 +152,12 @@ mod tests {
         let args = Args { key_file: None, ..args(folder.path()) };
         let text = config_text(&args).unwrap().replace("    # {", "    {");
         let text = text.replace("# trusted_proxies", "trusted_proxies");
+        let text = text.replace("# [upload]", "[upload]").replace("# listen", "listen");
+        let text = text.replace("# idle_hours", "idle_hours");
         let path = folder.path().join(CONFIG);
         std::fs::write(&path, text).unwrap();
         let settings = Settings::load(&path).unwrap();
         assert_eq!((settings.ledger.peers.len(), settings.peer.peers.len()), (1, 1));
+        assert_eq!(settings.upload.unwrap().listen.port(), 7404);
     }
 }

@@ -29,6 +29,7 @@ mod settings;
 mod setup;
 mod status;
 mod unlock;
+mod upload;
 mod verify;
 
 pub use client::{Client, Opened, Question};
@@ -67,6 +68,8 @@ enum Command {
     Restore(restore::Args),
     Rotate(rotate::Args),
     Rules(rules::Args),
+    UploadCredential(upload::credential::Args),
+    Uploads(upload::list::Args),
     Verify(verify::Args),
 }
 
@@ -90,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => restore::run(&args),
         Command::Rotate(args) => rotate::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::UploadCredential(args) => upload::credential::run(&args),
+        Command::Uploads(args) => upload::list::run(&args),
         Command::Verify(args) => return verify::run(&args),
     };
     match ended {

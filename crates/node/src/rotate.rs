@@ -62,12 +62,12 @@ impl Keys {
         keys.look(settings)?;
         let ledger = settings.data.join("ledger");
         let (_, new) = keys.pair()?;
-        match new {
-            Some(new) if belongs(&ledger, &load_genesis(&settings.genesis)?, &new) => {
-                keys.accepted(settings)
-            }
-            _ => Ok(keys),
+        if let Some(new) = new
+            && belongs(&ledger, &load_genesis(&settings.genesis)?, &new)
+        {
+            keys.accepted(settings)?;
         }
+        Ok(keys)
     }
 
     /// Looks whether new secrets were made meanwhile, or taken away.
@@ -89,8 +89,8 @@ impl Keys {
     }
 
     /// The members have accepted the keys that wait: they are those of now. No engine may run.
-    pub(crate) fn accepted(self, settings: &Settings) -> Result<Self> {
-        let (old, Some(new)) = self.pair()? else { return Ok(self) };
+    pub(crate) fn accepted(&mut self, settings: &Settings) -> Result<()> {
+        let (old, Some(new)) = self.pair()? else { return Ok(()) };
         let genesis: Genesis = load_genesis(&settings.genesis)?;
         rekey(&settings.data.join("ledger"), &genesis, (&old, &new))?;
         let kept = kept(&settings.secrets, &old);
@@ -103,8 +103,8 @@ impl Keys {
             files::rename(&folder.join(CARD_NEXT), &folder.join(CARD))?;
         }
         info!(%new, "The members have accepted this node's new key");
-        let now = self.next.context("the new secrets were read")?;
-        Ok(Self { now, next: None, key: self.key })
+        self.now = self.next.take().context("the new secrets were read")?;
+        Ok(())
     }
 }
 
@@ -149,7 +149,7 @@ fn tell(secrets: &Path, card: &Centre) {
 fn finish(settings: &Settings) -> Result<()> {
     let stopped = TcpListener::bind(settings.ledger.listen);
     drop(stopped.context("the node seems to run; stop it first")?);
-    let keys = Keys::load(settings)?;
+    let mut keys = Keys::load(settings)?;
     let (_, Some(new)) = keys.pair()? else {
         bail!("no new keys wait beside `{}`", settings.secrets.display());
     };
@@ -259,7 +259,7 @@ mod tests {
             if crash == 0 {
                 // Nothing says yet that it was accepted.
                 assert_eq!(again.pair().unwrap(), (old, Some(new)));
-                again = again.accepted(&settings).unwrap();
+                again.accepted(&settings).unwrap();
             }
             assert_eq!(again.pair().unwrap(), (new, None), "crash {crash}");
             assert_eq!(Keys::load(&settings).unwrap().pair().unwrap(), (new, None));

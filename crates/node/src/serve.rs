@@ -5,6 +5,7 @@ use crate::lake::upkeep::Caretaker;
 use crate::rotate::Keys;
 use crate::secrets::Secrets;
 use crate::settings::{Address, Settings};
+use crate::upload::{Service, Uploads};
 use aegle_centre::{Centre, Journal, Parts, PeerAddress, Peers, Store, chain, now};
 use aegle_consensus::{Config, Consensus, End, Ledger, Members, Peer, Timing};
 use aegle_identity::{Identity, Issuer};
@@ -43,34 +44,66 @@ const DRAIN: Duration = Duration::from_secs(5);
 const STEADY: Duration = Duration::from_mins(1);
 /// How often in a row a node is started again.
 const RESTARTS: u32 = 5;
+/// How long a node that gave up rests while its uploads go on.
+const FAILED_AGAIN: Duration = Duration::from_mins(1);
 /// How long a failed node rests.
 const REST: Duration = Duration::from_secs(1);
 
-/// Runs the node, and runs it again when its engine stops itself: an engine does so on a fault that
-/// it must not survive, and comes back from its journals.
+/// Runs the node. Its uploads go on whatever becomes of the rest, which is tried again then.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let uploads = Uploads::load(&args.config)?;
+    if let Some(uploads) = uploads.as_ref().filter(|uploads| uploads.alone) {
+        let _serving = Service::start(uploads)?;
+        return told_within(None).map(drop);
+    }
     let settings = Settings::load(&args.config)?;
     let mut keys = Keys::load(&settings)?;
+    let Some(uploads) = uploads else { return run_rest(&settings, &mut keys) };
+    let _serving = Service::start(&uploads)?;
+    while let Err(error) = run_rest(&settings, &mut keys) {
+        error!("The node fails and is tried again soon; uploads go on: {error:#}");
+        if told_within(Some(FAILED_AGAIN))? {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a signal to stop, or for this long. Whether it came.
+fn told_within(time: Option<Duration>) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let Some(time) = time else {
+            signalled().await;
+            return Ok(true);
+        };
+        Ok(tokio::time::timeout(time, signalled()).await.is_ok())
+    })
+}
+
+/// Runs all but the uploads, and runs it again when its engine stops itself: an engine does so on a
+/// fault that it must not survive, and comes back from its journals.
+fn run_rest(settings: &Settings, keys: &mut Keys) -> Result<()> {
     let mut in_a_row = 0;
     loop {
         let started = Instant::now();
         // A runtime of its own, so that nothing of a failed run goes on.
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let served = runtime.block_on(serve(&settings, &keys));
+        let served = runtime.block_on(serve(settings, keys));
         runtime.shutdown_timeout(DRAIN);
         let reason = match served? {
             Served::Stopped => return Ok(()),
             Served::MembersChanged => {
                 info!("The members of the network changed; the node starts again among them");
                 // Perhaps to keys that were made while the node ran.
-                if let Err(error) = keys.look(&settings) {
+                if let Err(error) = keys.look(settings) {
                     error!("Could not use the new secrets that wait for the members: {error:#}");
                 }
                 in_a_row = 0;
                 continue;
             }
             Served::KeysAccepted => {
-                keys = keys.accepted(&settings)?;
+                keys.accepted(settings)?;
                 continue;
             }
             Served::Failed(reason) => reason,
@@ -198,11 +231,18 @@ async fn told(mut stopped: watch::Receiver<bool>) {
 
 /// Waits for a signal or for the engine's end.
 async fn until_told(consensus: &Consensus) -> Option<End> {
-    let mut terminate = signal(SignalKind::terminate()).expect("the process may handle SIGTERM");
     tokio::select! {
         end = consensus.ended() => Some(end),
-        _ = terminate.recv() => None,
-        _ = tokio::signal::ctrl_c() => None,
+        () = signalled() => None,
+    }
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+async fn signalled() {
+    let mut terminate = signal(SignalKind::terminate()).expect("the process may handle SIGTERM");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
 }
 

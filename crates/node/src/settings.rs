@@ -29,6 +29,9 @@ pub(crate) struct Settings {
     /// How the lake is looked after.
     #[serde(default)]
     pub(crate) lake: Upkeep,
+    /// The upload area, if the node has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upload: Option<Upload>,
 }
 
 /// How a running node looks after its lake.
@@ -92,6 +95,19 @@ pub(crate) struct Api {
     pub(crate) trusted_proxies: Vec<IpAddr>,
 }
 
+/// Where systems of the centre deliver files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Upload {
+    pub(crate) listen: SocketAddr,
+    /// How many bytes a file may have, whatever its credential says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file_bytes_max: Option<u64>,
+    /// How many hours an unfinished upload may lie without a byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) idle_hours: Option<NonZeroU32>,
+}
+
 impl Api {
     /// How much clients may do.
     pub(crate) fn limits(&self) -> Limits {
@@ -126,7 +142,8 @@ impl Settings {
     }
 
     fn check(&self) -> Result<()> {
-        let listens = [self.ledger.listen, self.peer.listen, self.api.listen];
+        let mut listens = vec![self.ledger.listen, self.peer.listen, self.api.listen];
+        listens.extend(self.upload.as_ref().map(|upload| upload.listen));
         for (position, address) in listens.iter().enumerate() {
             if address.port() != 0 && listens[..position].contains(address) {
                 bail!("two services listen at {address}; give each its own port");

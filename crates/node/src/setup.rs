@@ -84,6 +84,7 @@ fn plan(
             trusted_proxies: Vec::new(),
         },
         lake: Upkeep::default(),
+        upload: None,
     };
     let config = home.join("aegle.toml");
     fs::write(&config, toml::to_string(&settings)?)?;
