@@ -100,7 +100,7 @@ proptest! {
         };
         let request = grown(&joined);
         let allow = about(Effect::Allow, agreed);
-        prop_assert_eq!(open(&[allow.clone()], &request), reached(agreed));
+        prop_assert_eq!(open(std::slice::from_ref(&allow), &request), reached(agreed));
         // Until the patient confirms: then it reaches what had joined by the later of the two.
         let confirmed_allow = about(Effect::Allow, confirmed);
         let both = open(&[allow, confirmed_allow], &request);

@@ -185,10 +185,9 @@ fn summary(report: &IngestReport, took: Duration) -> String {
         rows => format!(", {rows} rows of nobody left out"),
     };
     if report.rows_of_erased > 0 {
-        left_out += &format!(
-            ", {} rows of patients who were erased here were left out",
-            report.rows_of_erased
-        );
+        let rows = report.rows_of_erased;
+        left_out =
+            format!("{left_out}, {rows} rows of patients who were erased here were left out");
     }
     let took = took.as_secs_f64();
     format!(

@@ -89,8 +89,8 @@ fn what_changes_at_the_source_is_in_the_lake_soon_and_holes_are_told_once() {
     assert!(wait_for(&said, "patients").starts_with("1 patients, 1 rows, 1 frames"));
 
     fs::write(source.join("use.csv"), "patnr,product\n4711,aspirin\n4712,secret,x\n").unwrap();
-    let hole = wait_for(&complained, "use.csv");
-    assert!(hole.starts_with("use.csv, line 3: the record does not have the 2 fields"), "{hole}");
+    let told = wait_for(&complained, "use.csv");
+    assert!(told.starts_with("use.csv, line 3: the record does not have the 2 fields"), "{told}");
     wait_for(&complained, "the source will be tried again");
     thread::sleep(Duration::from_secs(3));
     let more: Vec<_> = complained.try_iter().collect();

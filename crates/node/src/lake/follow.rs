@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The longest pause between two questions.
-const PAUSE_MAX: Duration = Duration::from_secs(600);
+const PAUSE_MAX: Duration = Duration::from_mins(10);
 
 /// Follows the source in `folder` until the process is stopped or the lake fails.
 pub(super) fn follow(lake: &Lake, folder: &Path, every: Duration) -> Result<()> {

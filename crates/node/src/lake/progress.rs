@@ -33,8 +33,7 @@ impl Teller {
     /// Takes note of a step.
     pub(super) fn step(&mut self, step: &Progress, now: Instant) {
         match step {
-            Progress::Read { rows } => self.rows += rows,
-            Progress::Stored { rows, .. } => self.rows += rows,
+            Progress::Read { rows } | Progress::Stored { rows, .. } => self.rows += rows,
             Progress::Checked { rows } => {
                 (self.rows, self.total, self.begun) = (0, Some(*rows), now);
                 if let Some(bar) = &self.bar {

@@ -7,6 +7,9 @@ use aegle_model::{RecordKey, Timestamp};
 const PATIENT: PatientId = PatientId::from_array([7; 16]);
 const KEY: RecordKey = RecordKey::from_array([9; 32]);
 
+/// What is altered in a header, and how.
+type Alteration = (&'static str, fn(&mut Header, Hash));
+
 /// A network with a patient in its second block and an empty third one.
 fn network() -> Network {
     let mut network = Network::new(4).with_patient(0, PATIENT, &KEY);
@@ -72,7 +75,7 @@ fn a_gap_is_seen() {
 #[test]
 fn a_header_that_does_not_follow_is_seen_field_by_field() {
     let wrong = Hash::of("wrong", &[]);
-    let alterations: [(&str, fn(&mut Header, Hash)); 8] = [
+    let alterations: [Alteration; 8] = [
         ("parent", |it, wrong| it.parent = wrong),
         ("transactions", |it, wrong| it.transactions = wrong),
         ("heads", |it, wrong| it.heads = wrong),
