@@ -1,4 +1,4 @@
-//! Tables of a `MariaDB` or `MySQL` database; see [`sql`](super::sql) for what they have in common.
+//! Tables of a `MariaDB` or `MySQL` database; see [`sql`] for what they have in common.
 //!
 //! The snapshot holds for `InnoDB`; a table of another engine can change while it is read.
 

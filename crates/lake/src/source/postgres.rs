@@ -1,4 +1,4 @@
-//! Tables of a `PostgreSQL` database; see [`sql`](super::sql) for what they have in common.
+//! Tables of a `PostgreSQL` database; see [`sql`] for what they have in common.
 
 use super::sql::{self, Connecting, Dialect, Fields, Server, Target};
 use super::{Selection, Type};
