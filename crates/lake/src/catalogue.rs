@@ -36,15 +36,21 @@
 //! since   = { type = "date", tags = ["medication"], hub = "time" }
 //! ```
 //!
+//! [tables.use.columns]           # `analytics`: how a column may appear in de-identified tables
+//! dose    = { type = "decimal", tags = ["medication"], analytics = "value" }
+//!
 //! Without any `hub` a row is an event of its own, of its patient. Columns anchored at `event` make
 //! up one key together.
 
+mod analysed;
 mod anchors;
 mod build;
 pub(crate) mod origin;
 mod raw;
 #[cfg(test)]
 mod tests;
+
+pub use analysed::{Analysed, PSEUDONYM};
 
 use crate::finding::{Finding, Findings};
 use crate::hole::Hole;
@@ -125,6 +131,9 @@ pub struct Column {
     pub tags: BTreeMap<TagName, u32>,
     /// What people read.
     pub labels: Labels,
+    /// How it may appear in de-identified tables; not at all when nothing is said.
+    #[borsh(skip)]
+    pub analytics: Option<Analysed>,
     #[borsh(skip)]
     cell: Option<CellId>,
 }

@@ -6,7 +6,8 @@
 //! [`Lake::link`] says which person is which patient; [`Lake::read`] answers a
 //! [`Permit`](aegle_ledger::Permit) with a part, [`sealed`] to the requester.
 //!
-//! Invariants: there is no way to read a row but with a permit; what a permit does not name is
+//! Invariants: there is no way to read a row but with a permit, or without the person whose it is
+//! ([`Lake::deidentify`]); what a permit does not name is
 //! never decrypted; no file of the lake shows a name or a number; every failure is named and
 //! leaves nothing half done. Absent on purpose: rules of access, HTTP, other centres.
 
@@ -68,6 +69,9 @@ pub use links::LinkError;
 pub use objects::ObjectError;
 pub use part::{BLOCK, NotAPart, Part, PartColumn, PartTable};
 pub use passage::{IllegalStage, Passage, Stage};
+pub use read::deidentify::{
+    Deidentification, DeidentifiedColumn, DeidentifiedTable, DeidentifyError, Project, ProjectError,
+};
 pub use read::{Asking, Delivery, PART_MAX, ReadError, Shape};
 pub use rotate::{Rotation, RotationStep};
 pub use source::RECORD_MAX;

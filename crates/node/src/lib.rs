@@ -14,7 +14,6 @@ mod genesis;
 mod governance;
 mod init;
 mod lake;
-mod locked;
 mod log;
 mod nodes;
 mod record;
@@ -31,6 +30,7 @@ mod status;
 mod unlock;
 mod verify;
 
+use aegle_secrets::locked;
 pub use client::{Client, Opened, Question};
 
 use clap::{Parser, Subcommand};

@@ -22,14 +22,19 @@ use zeroize::Zeroizing;
 /// For each table of the catalogue, the permitted columns.
 pub(super) struct Chosen(Vec<Vec<ChosenColumn>>);
 
-struct ChosenColumn {
+pub(super) struct ChosenColumn {
     /// The position in the table.
-    column: usize,
+    pub(super) column: usize,
     /// The position of its cut.
     cut: usize,
 }
 
 impl Chosen {
+    /// The columns of the table at this position.
+    pub(super) fn of(&self, table: usize) -> &[ChosenColumn] {
+        &self.0[table]
+    }
+
     pub(super) fn new(layout: &Layout, cells: &BTreeSet<CellId>) -> Self {
         let columns = |cuts: &Vec<Cut>| {
             let permitted = cuts.iter().enumerate().filter(|(_, cut)| cells.contains(&cut.cell));
@@ -125,7 +130,7 @@ impl Lake {
         Ok(())
     }
 
-    fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    pub(super) fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let cut = || ObjectError::Cut(hex::encode(found.pack));
         let length = usize::try_from(found.length).map_err(|_| cut())?;
         let range = (found.start, length);
@@ -134,7 +139,7 @@ impl Lake {
 }
 
 /// Which frames of an extent are opened, and where their columns go.
-struct Opening<'a> {
+pub(super) struct Opening<'a> {
     /// For each cut its name and, when it is opened, the place of each of its columns in a row.
     cuts: Vec<(&'a [u8; 32], Option<Vec<usize>>)>,
     /// How many columns a row has.
@@ -142,7 +147,7 @@ struct Opening<'a> {
 }
 
 impl Structured {
-    fn opening(
+    pub(super) fn opening(
         &self,
         found: &Found,
         position: usize,
@@ -197,7 +202,7 @@ fn opening_then<'a>(
 
 /// Appends the rows of one extent that held and yields when they did; nothing when a frame is not
 /// what was written.
-fn join(
+pub(super) fn join(
     key: &FrameKey,
     (structured, found): (&Structured, &Found),
     opening: &Opening<'_>,

@@ -23,11 +23,11 @@ const PASSES: u32 = 3;
 const LANES: u32 = 4;
 
 /// Bytes of a key file.
-pub(crate) const KEY_BYTES: usize = 32;
+pub const KEY_BYTES: usize = 32;
 
 /// What opens a locked file.
 #[derive(Clone)]
-pub(crate) enum Key {
+pub enum Key {
     /// Words that somebody remembers.
     Passphrase(Zeroizing<String>),
     /// Random bytes that somebody keeps elsewhere.
@@ -36,14 +36,14 @@ pub(crate) enum Key {
 
 /// Which of the two a file needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Passphrase = 0,
     File = 1,
 }
 
 /// Why a locked file does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LockedError {
+pub enum LockedError {
     #[error("the file is cut short; restore it from a backup")]
     Short,
     #[error("the file has a version that this program does not know; use a newer one")]
@@ -64,7 +64,7 @@ pub(crate) enum LockedError {
 
 impl Key {
     /// Which of the two it is.
-    pub(crate) fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
             Self::Passphrase(_) => Kind::Passphrase,
             Self::File(_) => Kind::File,
@@ -86,7 +86,7 @@ impl Key {
 }
 
 /// The locked file that holds `plain`.
-pub(crate) fn lock(plain: &[u8], key: &Key) -> Vec<u8> {
+pub fn lock(plain: &[u8], key: &Key) -> Vec<u8> {
     let (salt, nonce) = (random::<SALT>(), random::<NONCE_LEN>());
     let head = [MAGIC.as_slice(), &[key.kind() as u8], &salt, &nonce].concat();
     let mut body = plain.to_vec();
@@ -99,7 +99,7 @@ pub(crate) fn lock(plain: &[u8], key: &Key) -> Vec<u8> {
 
 /// A locked file that was read, not yet opened.
 #[derive(Debug)]
-pub(crate) struct Locked<'a> {
+pub struct Locked<'a> {
     kind: Kind,
     head: &'a [u8; HEAD],
     body: &'a [u8],
@@ -107,12 +107,12 @@ pub(crate) struct Locked<'a> {
 
 impl<'a> Locked<'a> {
     /// Whether these bytes are a locked file of any version.
-    pub(crate) fn is(bytes: &[u8]) -> bool {
+    pub fn is(bytes: &[u8]) -> bool {
         bytes.starts_with(FAMILY)
     }
 
     /// Takes the file apart.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, LockedError> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, LockedError> {
         let magic = bytes.first_chunk().ok_or(LockedError::Short)?;
         if *magic != MAGIC {
             return Err(LockedError::Version);
@@ -130,12 +130,12 @@ impl<'a> Locked<'a> {
     }
 
     /// What opens it.
-    pub(crate) fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         self.kind
     }
 
     /// What was locked.
-    pub(crate) fn open(&self, key: &Key) -> Result<Zeroizing<Vec<u8>>, LockedError> {
+    pub fn open(&self, key: &Key) -> Result<Zeroizing<Vec<u8>>, LockedError> {
         let rest = &self.head[MAGIC.len() + 1..];
         let (salt, nonce) = rest.split_at(SALT);
         let nonce = Nonce::try_assume_unique_for_key(nonce).expect("the head holds a nonce");
