@@ -1,5 +1,6 @@
 //! How an answer is written.
 
+use crate::query::Answered;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use datafusion::arrow::array::RecordBatch;
@@ -11,6 +12,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -27,13 +29,8 @@ pub enum Format {
 }
 
 /// Writes an answer into a new file, or to standard output.
-pub fn write(
-    batches: &[RecordBatch],
-    schema: SchemaRef,
-    format: Format,
-    out: Option<&Path>,
-) -> Result<()> {
-    let bytes = bytes(batches, schema, format)?;
+pub fn write(answered: &Answered, format: Format, out: Option<&Path>) -> Result<()> {
+    let bytes = bytes(&answered.batches, Arc::clone(&answered.schema), format)?;
     let Some(path) = out else {
         if format == Format::Parquet && io::stdout().is_terminal() {
             bail!("Parquet is not for a terminal; name a file: --out FILE");
@@ -79,7 +76,6 @@ mod tests {
     use datafusion::arrow::array::{Int64Array, StringArray};
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
     use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
-    use std::sync::Arc;
 
     fn answer() -> (Vec<RecordBatch>, SchemaRef) {
         let code = Field::new("code", DataType::Utf8, true);
@@ -119,8 +115,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("answer");
         let (batches, schema) = answer();
-        write(&batches, Arc::clone(&schema), Format::Csv, Some(&path)).unwrap();
-        assert!(write(&batches, schema, Format::Json, Some(&path)).is_err());
+        let answered = Answered { schema, batches, suppressed: 0, k: 10 };
+        write(&answered, Format::Csv, Some(&path)).unwrap();
+        assert!(write(&answered, Format::Json, Some(&path)).is_err());
         assert!(std::fs::read_to_string(&path).unwrap().starts_with("code,n"));
     }
 }

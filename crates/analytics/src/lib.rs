@@ -89,7 +89,7 @@ fn run(cli: &Cli) -> Result<()> {
         }
         Command::Query { sql, format, out } => {
             let answered = runtime.block_on(query::query(&project, sql))?;
-            answer::write(&answered.batches, answered.schema, *format, out.as_deref())?;
+            answer::write(&answered, *format, out.as_deref())?;
             eprintln!("{}", answered.summary());
         }
         Command::Schema => print!("{}", runtime.block_on(query::schema(&project))?),

@@ -9,7 +9,7 @@ use crate::journal::{self, Event, Outcome};
 use crate::project::Project;
 use crate::refresh::load;
 use anyhow::{Context, Result, anyhow, bail};
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;

@@ -37,7 +37,9 @@ pub enum Key {
 /// Which of the two a file needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Words that somebody remembers.
     Passphrase = 0,
+    /// A key file.
     File = 1,
 }
 
@@ -45,20 +47,25 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LockedError {
     #[error("the file is cut short; restore it from a backup")]
+    /// It is not whole.
     Short,
     #[error("the file has a version that this program does not know; use a newer one")]
+    /// Another program wrote it.
     Version,
     #[error("the file was altered; restore it from a backup")]
+    /// It is not what was written.
     Altered,
     #[error(
         "the pass phrase is wrong, or the file was altered; if you are sure of the pass phrase, \
          restore the file from a backup"
     )]
+    /// It does not open with the pass phrase.
     Passphrase,
     #[error(
         "the key file is not the one that it was locked with, or the file was altered; take the \
          right one, or restore the file from a backup"
     )]
+    /// It does not open with the key file.
     KeyFile,
 }
 
