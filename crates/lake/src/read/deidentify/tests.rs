@@ -72,7 +72,8 @@ fn only_what_the_catalogue_lets_appear_does() {
 
 #[test]
 fn nothing_appears_when_the_catalogue_says_nothing() {
-    let lake = World::new().filled();
+    let world = World::new();
+    let lake = world.filled();
     assert!(matches!(lake.deidentify("study"), Err(DeidentifyError::NoColumn)));
 }
 
