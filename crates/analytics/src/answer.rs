@@ -73,6 +73,7 @@ fn bytes(batches: &[RecordBatch], schema: SchemaRef, format: Format) -> Result<V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use datafusion::arrow::array::{Int64Array, StringArray};
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
     use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(text(Format::Json), "[{\"code\":\"a,b\",\"n\":12},{\"n\":30}]\n");
         assert!(text(Format::Table).contains("| a,b  | 12 |"));
         let parquet = bytes(&batches, Arc::clone(&schema), Format::Parquet).unwrap();
-        let mut read = ParquetRecordBatchReader::try_new(parquet.into(), 10).unwrap();
+        let mut read = ParquetRecordBatchReader::try_new(Bytes::from(parquet), 10).unwrap();
         assert_eq!(read.next().unwrap().unwrap(), batches[0]);
     }
 
