@@ -73,7 +73,6 @@ fn bytes(batches: &[RecordBatch], schema: SchemaRef, format: Format) -> Result<V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use datafusion::arrow::array::{Int64Array, StringArray};
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
     use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -97,7 +96,9 @@ mod tests {
         assert_eq!(text(Format::Json), "[{\"code\":\"a,b\",\"n\":12},{\"n\":30}]\n");
         assert!(text(Format::Table).contains("| a,b  | 12 |"));
         let parquet = bytes(&batches, Arc::clone(&schema), Format::Parquet).unwrap();
-        let mut read = ParquetRecordBatchReader::try_new(Bytes::from(parquet), 10).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&parquet).unwrap();
+        let mut read = ParquetRecordBatchReader::try_new(file, 10).unwrap();
         assert_eq!(read.next().unwrap().unwrap(), batches[0]);
     }
 
