@@ -36,8 +36,7 @@
 //! since   = { type = "date", tags = ["medication"], hub = "time" }
 //! ```
 //!
-//! [tables.use.columns]           # `analytics`: how a column may appear in de-identified tables
-//! dose    = { type = "decimal", tags = ["medication"], analytics = "value" }
+//! A column with `analytics` appears in de-identified tables, as [`Analysed`] says; others never do.
 //!
 //! Without any `hub` a row is an event of its own, of its patient. Columns anchored at `event` make
 //! up one key together.

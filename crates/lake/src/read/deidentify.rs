@@ -9,7 +9,7 @@
 
 use super::gather::{self, Chosen, ChosenColumn};
 use super::{ReadError, Structured};
-use crate::catalogue::{Analysed, Table};
+use crate::catalogue::{Analysed, Column, Table};
 use crate::crypt::MacKey;
 use crate::database::DatabaseError;
 use crate::frame::FrameKey;
@@ -252,7 +252,7 @@ impl Deidentification<'_> {
         &self,
         (structured, found): (&Structured, &Found),
         place: usize,
-        row: &mut dyn FnMut(&[(Analysed, Value)]),
+        row: &mut dyn FnMut(&Kept),
     ) -> Result<(), ReadError> {
         let columns = self.chosen.of(place);
         let opening = structured.opening(found, place, columns)?;
@@ -270,13 +270,12 @@ impl Deidentification<'_> {
     }
 }
 
+/// The values of a row that may appear, and how.
+type Kept = Vec<(Analysed, Value)>;
+
 /// Takes one row off the front of `rest` and keeps what may appear of it.
-fn values(
-    table: &Table,
-    columns: &[ChosenColumn],
-    rest: &mut &[u8],
-) -> Option<Vec<(Analysed, Value)>> {
-    let mut kept = Vec::new();
+fn values(table: &Table, columns: &[ChosenColumn], rest: &mut &[u8]) -> Option<Kept> {
+    let mut kept = Kept::new();
     for chosen in columns {
         let mut field = value::take(rest)?;
         if let Some(how) = table.columns[chosen.column].analytics {
@@ -288,7 +287,7 @@ fn values(
 
 /// The tables of which something may appear, and their places in the catalogue.
 fn tables(layout: &Layout) -> (Vec<DeidentifiedTable>, Vec<usize>) {
-    let column = |column: &crate::catalogue::Column| {
+    let column = |column: &Column| {
         let kind = match column.analytics? {
             Analysed::Year => Kind::Integer,
             Analysed::Value | Analysed::Code | Analysed::Shift => column.kind,
@@ -305,7 +304,7 @@ fn tables(layout: &Layout) -> (Vec<DeidentifiedTable>, Vec<usize>) {
 /// The cells in which something lies that may appear.
 fn cells(layout: &Layout) -> BTreeSet<aegle_model::CellId> {
     let columns = layout.catalogue.tables().iter().flat_map(|table| &table.columns);
-    columns.filter(|column| column.analytics.is_some()).filter_map(|it| it.cell()).collect()
+    columns.filter(|column| column.analytics.is_some()).filter_map(Column::cell).collect()
 }
 
 /// Everybody the index knows, the last pseudonym first.
