@@ -14,8 +14,10 @@ use datafusion::common::{Column, DataFusionError, JoinType};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct};
 use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, TableScan, lit, when,
+    Aggregate, BinaryExpr, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator,
+    TableScan, lit, when,
 };
 use std::sync::Arc;
 
@@ -170,17 +172,25 @@ fn joined(join: &Join) -> Result<Vec<Column>, Refusal> {
     }
     let (left, right) = (below(&join.left)?, below(&join.right)?);
     let is = |columns: &[Column], side: &Expr| matches!(side, Expr::Column(column) if columns.contains(column));
+    let same = |one: &Expr, other: &Expr| {
+        (is(&left, one) && is(&right, other)) || (is(&right, one) && is(&left, other))
+    };
     let mut by_patient = false;
     for (one, other) in &join.on {
-        if is(&left, one) && is(&right, other) {
+        if same(one, other) {
             by_patient = true;
         } else {
             row_check::below(one)?;
             row_check::below(other)?;
         }
     }
-    if let Some(filter) = &join.filter {
-        row_check::below(filter)?;
+    for condition in join.filter.iter().flat_map(split_conjunction) {
+        match condition {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if same(left, right) => {
+                by_patient = true;
+            }
+            condition => row_check::below(condition)?,
+        }
     }
     if !by_patient {
         return Err(Refusal::Below("a join that is not `ON a.patient = b.patient`"));
