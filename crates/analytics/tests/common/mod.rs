@@ -40,17 +40,17 @@ repeat  = { type = "boolean", tags = ["a"], analytics = "value" }
 "#;
 
 /// How many patients there are.
-pub const PATIENTS: u32 = 40;
+pub(crate) const PATIENTS: u32 = 40;
 
 /// A folder with a source, a lake and the project `study`.
-pub struct World {
-    pub folder: tempfile::TempDir,
-    pub project: Project,
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) project: Project,
     kek: Kek,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("source");
         std::fs::create_dir(&source).unwrap();
@@ -63,7 +63,7 @@ impl World {
 
     /// Everybody takes aspirin twice; the first 12 take metformin, the first 9 a rare medicine, and
     /// one of them something else. The dose of the rare one is known of two.
-    pub fn write(&self, patients: impl Iterator<Item = u32>) {
+    pub(crate) fn write(&self, patients: impl Iterator<Item = u32>) {
         let mut person = "nr,name,sex,birth\n".to_owned();
         let mut medication = "nr,product,dose,days,start,stop,at,by,note,repeat\n".to_owned();
         for patient in patients {
@@ -95,16 +95,16 @@ impl World {
         std::fs::write(source.join("medication.csv"), medication).unwrap();
     }
 
-    pub fn source(&self) -> PathBuf {
+    pub(crate) fn source(&self) -> PathBuf {
         self.folder.path().join("source")
     }
 
-    pub fn open(&self) -> Lake {
+    pub(crate) fn open(&self) -> Lake {
         Lake::open(&self.folder.path().join("lake"), &self.kek).unwrap()
     }
 
     /// The lake with the source in it.
-    pub fn filled(&self) -> Lake {
+    pub(crate) fn filled(&self) -> Lake {
         let lake = self.open();
         lake.ingest(&self.source()).unwrap();
         lake
@@ -112,7 +112,7 @@ impl World {
 }
 
 /// Every file under a folder, by its path in it; none when there is no folder.
-pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut found, mut left) = (BTreeMap::new(), vec![folder.to_owned()]);
     while let Some(next) = left.pop() {
         for entry in std::fs::read_dir(next).into_iter().flatten() {
