@@ -12,13 +12,13 @@
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::consumer::Consumer;
-use crate::database::DatabaseError;
+use crate::database::{Connection, DatabaseError};
 use crate::index::{self, Index};
 use crate::kek::Keks;
 use crate::kek_file::FileKeks;
 use crate::keys::{Kek, KeyError, Keys};
 use crate::layout::Layout;
-use crate::lookup::{KEYS, Lookup};
+use crate::lookup::Lookup;
 use crate::objects::Objects;
 use crate::zones::{ZoneError, Zones};
 use aegle_model::{PatientId, RecordKey, RequestId, Timestamp};
@@ -61,12 +61,6 @@ pub enum LayoutError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] DatabaseError),
-}
-
-impl From<rusqlite::Error> for LayoutError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Index(error.into())
-    }
 }
 
 /// One centre's data. Every call blocks: from a tokio runtime, use `spawn_blocking`.
@@ -165,7 +159,7 @@ impl Lake {
 
     /// The record key of a patient, if this centre holds it.
     pub fn record_key(&self, patient: PatientId) -> Result<Option<RecordKey>, KeyError> {
-        let read = || self.lookup.read(|keys| self.keys.record_key(keys, KEYS, patient));
+        let read = || self.lookup.read(|keys| self.keys.record_key(keys, patient));
         match read() {
             // What was read a moment ago is wrapped under a key that was destroyed since.
             Err(error) if error.is_gone() => read(),
@@ -179,10 +173,7 @@ impl Lake {
 
     /// The layout that is current in the snapshot of `connection`. Parsed once per version, for a
     /// version never changes its content.
-    pub(crate) fn layout(
-        &self,
-        connection: &rusqlite::Connection,
-    ) -> Result<Arc<Layout>, LayoutError> {
+    pub(crate) fn layout(&self, connection: &Connection) -> Result<Arc<Layout>, LayoutError> {
         let version = index::state(connection)?.ok_or(LayoutError::Empty)?.catalogue;
         let known = self.layout.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(known) = known.filter(|known| known.catalogue.version() == version) {
