@@ -10,7 +10,8 @@ pub(crate) mod vault;
 
 use crate::catalogue::Catalogue;
 use crate::database::{
-    self, Connection, DatabaseError, OptionalExtension, Pages, Row, hold, params,
+    self, Connection, DatabaseError, Databases, Half, Lock, LockError, OptionalExtension, Row,
+    hold, params,
 };
 use crate::frame::BatchName;
 use crate::keys::PatientKey;
@@ -22,7 +23,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use vault::{End, Hubs};
 
-const SCHEMA: &str = "
+/// The tables.
+pub(crate) const SCHEMA: &str = "
     CREATE TABLE catalogue (version INTEGER PRIMARY KEY, hash BLOB NOT NULL, text TEXT NOT NULL);
     CREATE TABLE load (
         id INTEGER PRIMARY KEY, at INTEGER NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0
@@ -167,8 +169,18 @@ pub(crate) fn catalogue_text(
 pub(crate) struct Index(Mutex<Connection>);
 
 impl Index {
-    pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        Ok(Self(Mutex::new(Connection::open(path, SCHEMA, Pages::Many)?)))
+    pub(crate) fn open(databases: &Databases) -> Result<Self, DatabaseError> {
+        Ok(Self(Mutex::new(databases.open(Half::Index, SCHEMA)?)))
+    }
+
+    /// The lock that one ingest, or one erasure, holds; nothing when another does.
+    pub(crate) fn try_lock(&self, file: &Path) -> Result<Option<Lock<'_>>, LockError> {
+        Lock::try_take(&self.0, file)
+    }
+
+    /// How many bytes the index takes.
+    pub(crate) fn bytes(&self) -> Result<u64, DatabaseError> {
+        hold(&self.0).bytes()
     }
 
     pub(crate) fn state(&self) -> Result<Option<State>, DatabaseError> {
@@ -225,14 +237,14 @@ impl Index {
             let pack = "INSERT INTO pack (batch, name, bytes) VALUES (?1, ?2, ?3) RETURNING id";
             let pack: i64 =
                 connection.query_row(pack, params![batch, name, bytes], |row| row.get(0))?;
-            let mut insert = connection.prepare_cached(
-                "INSERT INTO extent (patient, batch, pack, start, length, rows)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?;
-            for extent in extents {
-                let (start, length, rows) = (extent.start, extent.length, extent.rows.len());
-                insert.execute(params![extent.patient, batch, pack, start, length, rows])?;
-            }
+            let insert = "INSERT INTO extent (patient, batch, pack, start, length, rows)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            connection.insert(insert, |inserts| {
+                extents.iter().try_for_each(|extent| {
+                    let Extent { patient, start, length, rows } = extent;
+                    inserts.add(params![patient, batch, pack, start, length, rows.len()])
+                })
+            })?;
             vault::add_satellites(connection, batch, extents)
         })
     }
@@ -371,6 +383,15 @@ impl Index {
             connection.prepare_cached("SELECT name FROM pack UNION SELECT name FROM document")?;
         let names = select.query_map([], |row| row.get(0))?;
         Ok(names.collect::<Result<_, _>>()?)
+    }
+
+    /// Every object that the index knows, with its size.
+    pub(crate) fn sizes(&self) -> Result<Vec<(ObjectName, u64)>, DatabaseError> {
+        let connection = hold(&self.0);
+        let mut select = connection.prepare_cached(
+            "SELECT name, bytes FROM pack UNION SELECT name, bytes FROM document ORDER BY 1",
+        )?;
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
 
     /// Runs `work` on the writing connection.

@@ -1,6 +1,7 @@
 //! `aegle lake`: look after a centre's data.
 
 mod follow;
+mod migrate;
 mod progress;
 
 use crate::erase;
@@ -61,6 +62,15 @@ enum Command {
         command: Workspace,
     },
     Erase(erase::Args),
+    /// Copy the node's lake to another place, a folder or servers, and compare both; stop the node first
+    Migrate {
+        /// The node's configuration, which says where the lake is
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The same configuration but for `[lake]`, which says where it shall be
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Put all keys of the lake under a new key-encryption key and destroy the old one
     RotateKeys {
         /// The configuration of the node, which may run or not
@@ -119,6 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             workspace(&open(config)?, command)
         }
         Command::Erase(args) => erase::run(args),
+        Command::Migrate { config, to } => migrate::migrate(config, to),
         Command::RotateKeys { config } => rotate_keys(&open(config)?),
     }
 }

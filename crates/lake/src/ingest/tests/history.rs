@@ -168,7 +168,7 @@ fn hubs_have_one_row_per_business_key_and_nothing_readable() {
     world.write("use.csv", &USE.replace("80.0", "81.0"));
     report(&world, &lake);
     assert_eq!(counts(&lake), expected, "the same episodes, medicines and days");
-    for (path, bytes) in files(&world.root()) {
+    for (path, bytes) in world.stored() {
         for secret in crate::testing::SECRETS {
             let shown = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!shown, "{} shows {secret}", path.display());

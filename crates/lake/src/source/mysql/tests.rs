@@ -1,4 +1,4 @@
-use crate::source::sql::servers::{Running, mariadb};
+use crate::testing::servers::{Running, mariadb};
 use crate::testing::{World, cells, lines, person, read};
 use crate::{Lake, Progress};
 

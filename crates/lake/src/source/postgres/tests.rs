@@ -1,5 +1,5 @@
 use crate::ingest::IngestError;
-use crate::source::sql::servers::{Running, postgres};
+use crate::testing::servers::{Running, postgres};
 use crate::testing::{World, cells, lines, person, read};
 use crate::{Lake, Progress};
 
