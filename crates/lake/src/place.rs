@@ -147,3 +147,33 @@ impl Bucket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::faulty::{Fails, Faulty};
+    use object_store::memory::InMemory;
+
+    fn bucket(url: &str) -> Bucket {
+        Bucket { url: url.to_owned(), endpoint: None, region: None, access_key: None }
+    }
+
+    #[test]
+    fn a_store_in_which_two_writers_win_is_refused() {
+        let bucket = bucket("s3://zmc/raw");
+        bucket.probe(&InMemory::new()).unwrap();
+        let careless = Faulty::new(Arc::new(InMemory::new()), usize::MAX, Fails::Carelessly);
+        let error = bucket.probe(&careless).unwrap_err();
+        assert!(matches!(error, BucketError::NotAtomic { winners: PROBES, .. }), "{error}");
+        assert!(error.to_string().contains("not safe for several processes"), "{error}");
+        let full = Faulty::new(Arc::new(InMemory::new()), 1, Fails::Before);
+        assert!(matches!(bucket.probe(&full), Err(BucketError::Store { .. })));
+    }
+
+    #[test]
+    fn an_address_that_names_no_bucket_is_refused() {
+        for url in ["", "zmc", "s3://", "s3:///raw", "https://zmc"] {
+            assert!(matches!(bucket(url).open(), Err(BucketError::Url(_))), "{url}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 use super::*;
 use crate::testing::{self, DOCTOR, USE, World, everything, files, kek, servers, shared};
-use crate::{Erasure, IngestError};
+use crate::{Erasure, IngestError, KekError, OpenError, Progress};
+use aegle_model::RecordKey;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -76,10 +77,13 @@ fn a_lake_moves_to_servers_and_back_and_goes_on() {
     assert!(moved.ingest(&world.source()).unwrap().unchanged);
     world.write("doctor.csv", &DOCTOR.replace("Jansen", "Janssen"));
     assert!(!moved.ingest(&world.source()).unwrap().unchanged);
+    // The new place has another state now.
+    assert!(matches!(migrate(&world.open(), &there), Err(MigrateError::NotEmpty)));
     moved.erase(&moved.subject("PAT-4712").unwrap(), &mut |_| {}).unwrap();
     assert_eq!(moved.erasures().unwrap().len(), 2, "numbers go on after those that came along");
-    // The old place has another state now.
-    assert!(matches!(migrate(&world.open(), &there), Err(MigrateError::NotEmpty)));
+    // The old place is a copy like any other, of which an erasure makes noise.
+    let gone = world.try_open().err().unwrap();
+    assert!(matches!(gone, OpenError::Keys(KeyError::Kek(KekError::Gone(2)))), "{gone}");
 
     let back = tempfile::tempdir().unwrap();
     let place = Place::folder(back.path().join("lake"));
@@ -179,4 +183,37 @@ fn several_processes_share_a_lake() {
     assert_eq!(everything(&first), everything(&second));
     let epochs = testing::keks(&world).epochs().unwrap();
     assert_eq!(epochs, [4]);
+}
+
+#[test]
+fn whoever_loses_the_session_loses_the_lock_and_writes_nothing_and_goes_on_later() {
+    if shared::is_used() {
+        return;
+    }
+    let Some(servers) = Servers::start() else { return };
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let lake = open(&world, &servers.place("four", &folder));
+    lake.ingest(&world.source()).unwrap();
+    for (byte, number) in [(1, "PAT-4711"), (2, "PAT-4712"), (3, "PAT-4713")] {
+        lake.link(testing::person(byte), number).unwrap();
+    }
+    let lose = || {
+        let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'four'";
+        servers.database.sql(all);
+    };
+    let before = everything(&lake);
+    lose();
+    assert_eq!(everything(&lake), before, "a read begins anew");
+    lose();
+    lake.put_record_key(testing::person(1), &RecordKey::from_array([9; 32])).unwrap();
+    world.write("use.csv", &USE.replace("aspirin", "ibuprofen"));
+    let lost = lake.ingest_with(&world.source(), &mut |step| {
+        if matches!(step, Progress::Stored { .. }) {
+            lose();
+        }
+    });
+    assert!(matches!(lost, Err(IngestError::Index(DatabaseError::Unreachable(_)))), "{lost:?}");
+    assert_eq!(everything(&lake), before);
+    assert!(!lake.ingest(&world.source()).unwrap().unchanged);
+    assert_ne!(everything(&lake), before);
 }
