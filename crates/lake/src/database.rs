@@ -96,7 +96,7 @@ impl Databases {
             Self::Postgres(at) => {
                 let server = Postgres::open(at, Some(half));
                 server.set_up(half, tables)?;
-                Ok(Connection::Postgres(server))
+                Ok(Connection::Postgres(Box::new(server)))
             }
         }
     }
@@ -105,7 +105,7 @@ impl Databases {
     pub(crate) fn open_to_read(&self) -> Result<Connection> {
         match self {
             Self::Files(folder) => sqlite::open_to_read(folder).map(Connection::Sqlite),
-            Self::Postgres(at) => Ok(Connection::Postgres(Postgres::open(at, None))),
+            Self::Postgres(at) => Ok(Connection::Postgres(Box::new(Postgres::open(at, None)))),
         }
     }
 
@@ -125,7 +125,7 @@ impl Databases {
 /// A connection to one database, or to a reader's view of both.
 pub(crate) enum Connection {
     Sqlite(rusqlite::Connection),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 impl Connection {

@@ -184,11 +184,11 @@ impl Index {
     }
 
     pub(crate) fn state(&self) -> Result<Option<State>, DatabaseError> {
-        Ok(state(&hold(&self.0))?)
+        state(&hold(&self.0))
     }
 
     pub(crate) fn catalogue_text(&self, version: u32) -> Result<Option<String>, DatabaseError> {
-        Ok(catalogue_text(&hold(&self.0), version)?)
+        catalogue_text(&hold(&self.0), version)
     }
 
     /// The content that is current, by table.
@@ -196,7 +196,7 @@ impl Index {
         let connection = hold(&self.0);
         let mut select = connection.prepare_cached("SELECT of_table, content FROM live")?;
         let live = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(live.collect::<Result<_, _>>()?)
+        live.collect::<Result<_, _>>()
     }
 
     /// The number of the load after the last complete one.
@@ -214,7 +214,7 @@ impl Index {
     /// Whether a batch is there.
     pub(crate) fn has_batch(&self, name: &BatchName) -> Result<bool, DatabaseError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM batch WHERE name = ?1)";
-        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
+        hold(&self.0).query_row(sql, [name], |row| row.get(0))
     }
 
     /// Begins a batch that nobody sees yet.
@@ -252,7 +252,7 @@ impl Index {
     /// Whether a document is stored already.
     pub(crate) fn has_document(&self, name: &ObjectName) -> Result<bool, DatabaseError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM document WHERE name = ?1)";
-        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
+        hold(&self.0).query_row(sql, [name], |row| row.get(0))
     }
 
     /// Notes a stored document of a patient that a batch speaks of.
@@ -334,7 +334,7 @@ impl Index {
         let sql = "SELECT CAST(COALESCE(SUM(of_erased), 0) AS BIGINT) FROM batch WHERE id IN
                        (SELECT MAX(id) FROM batch WHERE complete = 1 GROUP BY of_table)
                    AND of_table IN (SELECT of_table FROM live)";
-        Ok(hold(&self.0).query_row(sql, [], |row| row.get(0))?)
+        hold(&self.0).query_row(sql, [], |row| row.get(0))
     }
 
     /// Removes every trace of a patient from all batches, and from what the file held before. What an
@@ -382,7 +382,7 @@ impl Index {
         let mut select =
             connection.prepare_cached("SELECT name FROM pack UNION SELECT name FROM document")?;
         let names = select.query_map([], |row| row.get(0))?;
-        Ok(names.collect::<Result<_, _>>()?)
+        names.collect::<Result<_, _>>()
     }
 
     /// Every object that the index knows, with its size.

@@ -11,12 +11,12 @@ pub(super) fn insert(sql: &str, rows: usize) -> String {
     let Some((head, rest)) = sql.split_once("VALUES (") else { return statement(sql) };
     let Some((values, tail)) = rest.split_once(')') else { return statement(sql) };
     let columns = values.split(',').count();
-    let mut text = format!("{head}VALUES ");
-    for row in 0..rows {
+    let row = |row| {
         let values: Vec<_> = (1..=columns).map(|at| format!("${}", row * columns + at)).collect();
-        text += &format!("{}({})", if row > 0 { ", " } else { "" }, values.join(", "));
-    }
-    text + tail
+        format!("({})", values.join(", "))
+    };
+    let rows: Vec<_> = (0..rows).map(row).collect();
+    format!("{head}VALUES {}{tail}", rows.join(", "))
 }
 
 /// Tables: types have other names. Numbers are 64 bits wide and texts in the order of their bytes

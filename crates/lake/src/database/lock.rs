@@ -8,8 +8,12 @@ use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How long to wait before a lock of a server is asked for again.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait before a lock is asked for again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often a file is asked: a process that another thread just starts holds whatever that thread's
+/// process has locked, or had a moment ago, until it is a program of its own.
+const TRIES: usize = 4;
 
 /// A lock that is held: of a file or, so that processes of other machines are kept away, too, of the
 /// session by which is written what it guards. With the session goes the lock, and the way to write.
@@ -28,11 +32,14 @@ impl<'a> Lock<'a> {
             return Ok(server.try_lock()?.then(|| Self::Session(connection)));
         }
         let locked = File::create(file)?;
-        match locked.try_lock() {
-            Ok(()) => Ok(Some(Self::File { _locked: locked })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error.into()),
+        for _ in 0..TRIES {
+            match locked.try_lock() {
+                Ok(()) => return Ok(Some(Self::File { _locked: locked })),
+                Err(TryLockError::WouldBlock) => sleep(PAUSE),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
         }
+        Ok(None)
     }
 
     /// Waits for the lock.

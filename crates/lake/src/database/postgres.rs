@@ -35,7 +35,7 @@ const PATIENCE: &str = "5s";
 
 /// Where a lake's database is. Prints without its password.
 #[derive(Clone)]
-pub struct PostgresAt(PgConnectOptions);
+pub struct PostgresAt(Box<PgConnectOptions>);
 
 impl std::fmt::Debug for PostgresAt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,13 +58,13 @@ impl PostgresAt {
             options =
                 options.ssl_mode(if is_here { PgSslMode::Disable } else { PgSslMode::VerifyFull });
         }
-        Ok(Self(options.disable_statement_logging()))
+        Ok(Self(Box::new(options.disable_statement_logging())))
     }
 }
 
 impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match code.as_deref() {
             Some("53100") => Self::Full(error.into()),
             Some("55P03" | "40P01") => Self::Locked(error.into()),
@@ -108,7 +108,8 @@ pub(crate) struct Postgres {
 impl Postgres {
     pub(super) fn open(at: &PostgresAt, half: Option<Half>) -> Self {
         let path = half.map_or("lake, keys", name);
-        let at = at.0.clone().options([("search_path", path), ("lock_timeout", PATIENCE)]);
+        let at = PgConnectOptions::clone(&at.0)
+            .options([("search_path", path), ("lock_timeout", PATIENCE)]);
         Self {
             at,
             half,
@@ -368,15 +369,14 @@ pub(super) fn value(row: &PgRow, column: usize) -> Result<ValueRef<'_>> {
     }
     let kind = raw.type_info().name().to_owned();
     let bytes = raw.as_bytes().map_err(DatabaseError::Other)?;
-    let number = match (kind.as_str(), bytes) {
-        ("INT8", &[a, b, c, d, e, f, g, h]) => i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-        ("INT4", &[a, b, c, d]) => i32::from_be_bytes([a, b, c, d]).into(),
-        ("BOOL", &[byte]) => byte.into(),
-        ("BYTEA", bytes) => return Ok(ValueRef::Blob(bytes)),
-        ("TEXT" | "VARCHAR", text) => return Ok(ValueRef::Text(text)),
-        (other, _) => {
-            return Err(DatabaseError::Other(format!("a value of type {other} came").into()));
-        }
+    let number = match kind.as_str() {
+        "INT8" => bytes.try_into().ok().map(i64::from_be_bytes),
+        "INT4" => bytes.try_into().ok().map(i32::from_be_bytes).map(i64::from),
+        "BOOL" => bytes.first().copied().map(i64::from),
+        "BYTEA" => return Ok(ValueRef::Blob(bytes)),
+        "TEXT" | "VARCHAR" => return Ok(ValueRef::Text(bytes)),
+        _ => None,
     };
-    Ok(ValueRef::Integer(number))
+    let other = || DatabaseError::Other(format!("a value of type {kind} came").into());
+    number.map(ValueRef::Integer).ok_or_else(other)
 }

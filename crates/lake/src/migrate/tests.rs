@@ -117,9 +117,9 @@ fn a_migration_that_fails_is_run_again_and_nothing_is_there_before() {
     assert!(matches!(error, MigrateError::Object(ObjectError::Altered(_))), "{error}");
     std::fs::write(&path, whole).unwrap();
     // What changes while it is copied is noticed.
-    let mut late = true;
+    let mut is_first = true;
     let error = lake.migrate(&there, &mut |step| {
-        if *step == MigrateStep::Keys && std::mem::take(&mut late) {
+        if *step == MigrateStep::Keys && std::mem::take(&mut is_first) {
             lake.unlink(testing::person(2)).unwrap();
         }
     });
@@ -207,12 +207,12 @@ fn whoever_loses_the_session_loses_the_lock_and_writes_nothing_and_goes_on_later
     lose();
     lake.put_record_key(testing::person(1), &RecordKey::from_array([9; 32])).unwrap();
     world.write("use.csv", &USE.replace("aspirin", "ibuprofen"));
-    let lost = lake.ingest_with(&world.source(), &mut |step| {
+    let failed = lake.ingest_with(&world.source(), &mut |step| {
         if matches!(step, Progress::Stored { .. }) {
             lose();
         }
     });
-    assert!(matches!(lost, Err(IngestError::Index(DatabaseError::Unreachable(_)))), "{lost:?}");
+    assert!(matches!(failed, Err(IngestError::Index(DatabaseError::Unreachable(_)))), "{failed:?}");
     assert_eq!(everything(&lake), before);
     assert!(!lake.ingest(&world.source()).unwrap().unchanged);
     assert_ne!(everything(&lake), before);

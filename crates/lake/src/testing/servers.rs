@@ -127,10 +127,12 @@ pub(crate) fn mariadb() -> Option<Running> {
     let data = folder.path().join("data");
     let mut command = Command::new(install);
     command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+    command.arg(format!("--tmpdir={}", folder.path().display()));
     command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
     run(humble(&mut command).current_dir(folder.path()));
     let mut command = Command::new(server);
     command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+    command.arg(format!("--tmpdir={}", folder.path().display()));
     command.arg(format!("--port={port}")).arg("--bind-address=127.0.0.1");
     command.arg(format!("--socket={}", folder.path().join("socket").display()));
     command.arg(format!("--pid-file={}", folder.path().join("pid").display()));
@@ -174,7 +176,7 @@ pub(crate) fn s3() -> Option<Running> {
     let folder = tempfile::tempdir().unwrap();
     let log = std::fs::File::create(folder.path().join("log")).unwrap();
     let mut command = Command::new(&python);
-    command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+    command.args(["-c", include_str!("s3.py"), &port.to_string()]);
     let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
     let running = wait_for(Running { child, port, folder, client: python });
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
