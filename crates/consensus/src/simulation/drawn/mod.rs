@@ -138,7 +138,7 @@ fn a_node_that_lies_from_its_admission_on_changes_nothing() {
 fn a_latecomer_fetches_the_past_whoever_lies_and_whenever_it_stops() {
     for (seed, stop) in (0..).zip([100, 400, 700, 1_000, 1_500]) {
         let mut plan = Plan::quiet(seed, 7).epochs_of(5).then(Change::Admit(7));
-        plan.per_client = 12;
+        (plan.per_client, plan.fetches) = (12, true);
         plan.late = [(7, 6_000)].into();
         let stops = [(6_000 + stop, Fault::Crash(vec![7])), (9_000, Fault::Restart(vec![7]))];
         holds(plan.with(stops).lying([(1, Lie::Garbles), (5, Lie::Garbles)]));

@@ -171,6 +171,8 @@ pub(super) struct Plan {
     pub(super) nodes: usize,
     /// Blocks of an epoch.
     pub(super) epoch: u64,
+    /// Whether nodes that are no founders fetch the state, as in production, instead of executing all.
+    pub(super) fetches: bool,
     /// Transactions of each honest centre's client.
     pub(super) per_client: u64,
     /// How far each clock is ahead, in milliseconds.
@@ -194,6 +196,7 @@ impl Plan {
             size,
             nodes: size,
             epoch: aegle_ledger::Epochs::DEFAULT.0.get(),
+            fetches: false,
             per_client: 6,
             clocks: vec![0; size],
             liars: BTreeMap::new(),
