@@ -233,6 +233,14 @@ pub(crate) fn lines(part: &Part) -> Vec<String> {
     lines
 }
 
+/// Everything of the patient with this number of the centre, linked for as long as it is read.
+pub(crate) fn shown(lake: &Lake, number: &str) -> Vec<String> {
+    lake.link(person(1), number).unwrap();
+    let shown = lines(&read(lake, person(1), cells(lake, &["all"])).unwrap());
+    lake.unlink(person(1)).unwrap();
+    shown
+}
+
 /// Ingests the source into a new lake, takes all of its objects away, and looks whether the same come
 /// again.
 pub(crate) fn comes_again(world: &World) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{World, cells, comes_again, lines, person, read};
+use crate::testing::{World, comes_again, shown};
 
 const CATALOGUE: &str = r#"
 centre = "ZMC"
@@ -58,13 +58,6 @@ fn world() -> World {
     world.write("messages/a.hl7", ORU);
     world.write("messages/b.hl7", ADT);
     world
-}
-
-fn shown(lake: &crate::Lake, number: &str) -> Vec<String> {
-    lake.link(person(1), number).unwrap();
-    let shown = lines(&read(lake, person(1), cells(lake, &["all"])).unwrap());
-    lake.unlink(person(1)).unwrap();
-    shown
 }
 
 #[test]

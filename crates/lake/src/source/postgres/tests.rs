@@ -1,7 +1,7 @@
+use crate::Progress;
 use crate::ingest::IngestError;
 use crate::source::sql::servers::{Running, postgres};
-use crate::testing::{World, cells, comes_again, lines, person, read};
-use crate::{Lake, Progress};
+use crate::testing::{World, comes_again, shown};
 
 const CATALOGUE: &str = r#"
 centre = "ZMC"
@@ -74,13 +74,6 @@ fn world(server: &Running) -> World {
     world.write("catalogue.toml", &CATALOGUE.replace("PORT", &server.port.to_string()));
     world.write("his.password", "pass\n");
     world
-}
-
-fn shown(lake: &Lake, number: &str) -> Vec<String> {
-    lake.link(person(1), number).unwrap();
-    let shown = lines(&read(lake, person(1), cells(lake, &["all"])).unwrap());
-    lake.unlink(person(1)).unwrap();
-    shown
 }
 
 #[test]

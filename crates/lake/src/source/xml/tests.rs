@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{World, cells, comes_again, lines, person, read};
+use crate::testing::{World, comes_again, shown};
 
 const CATALOGUE: &str = r#"
 centre = "ZMC"
@@ -51,11 +51,9 @@ fn world() -> World {
     world
 }
 
-fn shown(lake: &crate::Lake, number: &str) -> Vec<String> {
-    lake.link(person(1), number).unwrap();
-    let shown = lines(&read(lake, person(1), cells(lake, &["all"])).unwrap());
-    lake.unlink(person(1)).unwrap();
-    shown[1..].to_vec()
+/// The rows, without the table's name and columns.
+fn rows(lake: &crate::Lake, number: &str) -> Vec<String> {
+    shown(lake, number)[1..].to_vec()
 }
 
 #[test]
@@ -65,13 +63,13 @@ fn elements_become_rows_with_what_stands_around_them() {
     let report = lake.ingest(&world.source()).unwrap();
     assert_eq!((report.patients, report.rows, report.rows_without_patient), (2, 3, 0));
     assert_eq!(
-        shown(&lake, "4711"),
+        rows(&lake, "4711"),
         [
             r#"["Müller & Söhne","2024-07-01T10:00:00+02:00","chest <pain>; cough","80.50","a note"]"#,
             r#"["Müller & Söhne","2024-07-03T10:00:00+03:00",null,null,null]"#,
         ]
     );
-    assert_eq!(shown(&lake, "4712"), ["[null,null,null,null,null]"]);
+    assert_eq!(rows(&lake, "4712"), ["[null,null,null,null,null]"]);
     assert!(lake.ingest(&world.source()).unwrap().unchanged);
 }
 
@@ -86,7 +84,7 @@ fn holes(export: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_no_xml_is_named_with_its_line_and_never_shown() {
+fn what_is_no_xml_is_named_with_its_line_and_never_rows() {
     let check = |old: &str, new: &str, expected: &str| {
         assert!(EXPORT.contains(old), "{old}");
         assert_eq!(holes(&EXPORT.replacen(old, new, 1)), [expected], "{new}");
