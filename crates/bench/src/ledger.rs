@@ -75,6 +75,13 @@ struct Figures {
     not_measured: BTreeMap<&'static str, String>,
 }
 
+impl Figures {
+    /// Says why something was not measured.
+    fn without(&mut self, what: &'static str, why: &str) {
+        self.not_measured.insert(what, why.to_owned());
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     crate::measured(args.json, measure(args))
 }
@@ -96,18 +103,17 @@ async fn measure(args: &Args) -> Result<Figures> {
     receipts(&load, &nodes, &mut figures).await?;
     match args.history {
         0 => {
-            let why = "left out; --history says after how many transactions".to_owned();
-            figures.not_measured.insert("per_second_after_history", why);
+            let why = "left out; --history says after how many transactions";
+            figures.without("per_second_after_history", why);
         }
         history => {
             figures.per_second_after_history = Some(grown(args, &load, &nodes, history).await?);
         }
     }
     if args.missed == 0 {
-        let mut without = |what, why: &str| figures.not_measured.insert(what, why.to_owned());
-        without("recover_s", "left out by --missed 0");
-        without("catchup_10k_s", "left out by --missed 0");
-        without("state_sync_s", "left out by --missed 0");
+        for what in ["recover_s", "catchup_10k_s", "state_sync_s"] {
+            figures.without(what, "left out by --missed 0");
+        }
     } else {
         killed(args, &load, &mut nodes, &mut figures).await?;
     }
@@ -189,8 +195,7 @@ async fn beside_etcd(args: &Args, figures: &mut Figures) -> Result<()> {
     figures.etcd_per_second = etcd;
     figures.etcd_ratio = etcd.map(|etcd| figures.per_second / etcd);
     if etcd.is_none() {
-        let why = "`etcd` is not installed (Debian: etcd-server)".to_owned();
-        figures.not_measured.insert("etcd_ratio", why);
+        figures.without("etcd_ratio", "`etcd` is not installed (Debian: etcd-server)");
     }
     Ok(())
 }
@@ -210,7 +215,7 @@ async fn killed(
     let recovered = load.kill_one(nodes, VICTIM, disclosures).await?;
     if recovered.is_none() {
         let why = "throughput did not come back while the load lasted; raise --disclosures";
-        figures.not_measured.insert("recover_s", why.to_owned());
+        figures.without("recover_s", why);
     }
     figures.recover_s = recovered;
     let from = nodes.height(0).await?;
@@ -228,7 +233,7 @@ async fn killed(
         [("catchup_10k_s", figures.catchup_10k_s), ("state_sync_s", figures.state_sync_s)]
     {
         if seconds.is_none() {
-            figures.not_measured.insert(what, behind.to_owned());
+            figures.without(what, behind);
         }
     }
     Ok(())
