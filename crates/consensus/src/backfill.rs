@@ -264,7 +264,7 @@ impl Backfill {
 }
 
 /// The stretches of heights from 1 on that are missing below `top`, highest first.
-fn gaps(here: &[(u64, u64)], top: u64) -> Vec<(u64, u64)> {
+pub(crate) fn gaps(here: &[(u64, u64)], top: u64) -> Vec<(u64, u64)> {
     let (mut gaps, mut next) = (Vec::new(), 1);
     for (first, last) in here.iter().copied().chain([(top, top)]) {
         if next < first.min(top) {

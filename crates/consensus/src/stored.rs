@@ -2,7 +2,7 @@
 
 use crate::{
     archive::{self, Bodies, Certificates},
-    certificate,
+    backfill, certificate,
     engine::{PAGE_BYTES, PAGES},
     node::{self, PREFIX, STACK_BYTES, STORAGE, StartError},
 };
@@ -60,14 +60,12 @@ fn stored(
         runtime::Runner::new(settings).start(|context| async move {
             let (context, pages) = (context.child("stored"), CacheRef::new(PAGE_BYTES, PAGES));
             let files = archive::files(&context, PREFIX, &pages).await;
-            match files.1.ranges().next() {
-                Some((first, _)) if first > 1 && from < first => {
-                    Err(StartError::Incomplete { first })
-                }
-                _ => {
-                    let last = files.0.last_index().unwrap_or(0);
-                    Ok((last, blocks(&files, from, bytes).await))
-                }
+            let last = files.0.last_index().unwrap_or(0);
+            let here: Vec<_> = files.1.ranges().collect();
+            // The highest gap comes first.
+            match backfill::gaps(&here, last).first() {
+                Some((_, high)) if from <= *high => Err(StartError::Incomplete { first: high + 1 }),
+                _ => Ok((last, blocks(&files, from, bytes).await)),
             }
         })
     };
