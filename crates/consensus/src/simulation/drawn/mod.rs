@@ -117,7 +117,8 @@ fn members_change_whoever_lies() {
     ];
     let altered = plan::ALTERATIONS.into_iter().map(Lie::Alters);
     for (seed, lie) in (0..).zip(lies.into_iter().chain(altered)) {
-        let plan = Plan::quiet(seed, 4).epochs_of(5);
+        let mut plan = Plan::quiet(seed, 4).epochs_of(5);
+        plan.fetches = lie == Lie::Garbles;
         // The liar itself gets a new node, which is honest; what it says until then is a lie.
         let plan = plan.then(Change::Admit(4)).then(Change::Remove(1)).then(Change::Rotate(3, 5));
         holds(plan.lying([(3, lie)]));

@@ -241,6 +241,11 @@ impl Plan {
         self.faults.is_empty() && self.at_height.is_empty() && self.changes.is_empty()
     }
 
+    /// Whether a node fetches the state of a network that has run instead of executing all of it.
+    pub(super) fn joins(&self, node: usize) -> bool {
+        self.fetches && node >= self.size
+    }
+
     /// The centres that there are at any time, by their first nodes.
     pub(super) fn centres(&self) -> Vec<usize> {
         let admitted = self.changes.iter().filter_map(|(_, change)| match change {
@@ -373,7 +378,7 @@ impl Plan {
             6 => Lie::Withholds(some(rng)),
             7 => Lie::LeavesOut(rng.random_range(0..self.size)),
             8 => Lie::Alters(*pick(rng, &ALTERATIONS)),
-            _ => *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Garbles]),
+            _ => *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Alters(Alteration::Replays)]),
         }
     }
 

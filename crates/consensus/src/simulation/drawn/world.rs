@@ -492,8 +492,7 @@ impl World {
     {
         let outside = self.outside.clone();
         let identity = node::identity(&outside.genesis, &outside.keys[number]);
-        let identity =
-            Identity { joins: outside.plan.fetches && number >= outside.plan.size, ..identity };
+        let identity = Identity { joins: outside.plan.joins(number), ..identity };
         let network = Network {
             channels,
             blocker: self.oracle.control(self.peers[number].clone()),
@@ -533,7 +532,7 @@ impl World {
                 }
                 clock.sleep(TICK).await;
             };
-            let joins = outside.plan.fetches && number >= outside.plan.size;
+            let joins = outside.plan.joins(number);
             let watched = watch((&clock, &ledger), &outside, &compared, joins).await;
             // An engine that is falling apart answers no more.
             if let Err(wrong) = watched.or_else(|wrong| hardware.excuse(wrong)) {
