@@ -60,7 +60,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How votes are signed: ed25519, so that a certificate names who signed.
 pub(crate) type Scheme = ed25519::Scheme;
@@ -288,7 +288,12 @@ fn answer<E: Runtime>(
     let Past { peers, questions, attached, filler, begun } = past;
     let handovers = Handovers::default();
     let shared = (pool.clone(), chain.clone());
-    let service = Service::new(genesis.clone(), state, blocks.clone(), shared, handovers.clone());
+    let (wanted, is_wanted) = mpsc::channel(1);
+    let known = (handovers.clone(), wanted);
+    let service = Service::new(genesis.clone(), state, blocks.clone(), shared, known);
+    let fetching =
+        service::fetch_handovers(is_wanted, peers.clone(), genesis.clone(), handovers.clone());
+    context.child("handovers").spawn(move |_| fetching);
     let requests = service.start(context.child("service"));
     questions.answer(context.child("answers"), requests.clone(), chain.clone(), attached);
     let (missing, is_missing) = watch::channel(0);

@@ -7,6 +7,8 @@ use crate::{
     engine::{Blocks, Runtime, State},
     pool::Pool,
     state::{self, Databases},
+    sync::{self, Asker},
+    transfer::Peers,
 };
 use aegle_ledger as ledger;
 use aegle_ledger::{
@@ -77,6 +79,19 @@ impl Handovers {
     }
 }
 
+/// Fetches the changes of validators from anybody whenever one is wanted; they prove themselves.
+pub(crate) async fn fetch_handovers(
+    mut wanted: mpsc::Receiver<()>,
+    peers: Peers,
+    genesis: Genesis,
+    handovers: Handovers,
+) {
+    while wanted.recv().await.is_some() {
+        let anchor = sync::any_tip(&peers, &genesis, Asker::Handovers).await;
+        handovers.keep(&anchor.handovers);
+    }
+}
+
 /// Everything that answers need.
 pub(crate) struct Service<E: Runtime> {
     genesis: Genesis,
@@ -87,6 +102,8 @@ pub(crate) struct Service<E: Runtime> {
     chain: Arc<Chain>,
     anchors: Anchors,
     handovers: Handovers,
+    /// Takes note that one is not at hand.
+    wanted: mpsc::Sender<()>,
 }
 
 /// The last anchors by height: many callers ask for receipts of one block.
@@ -117,11 +134,11 @@ impl<E: Runtime> Service<E> {
         state: State<E>,
         blocks: Blocks,
         (pool, chain): (Arc<Pool>, Arc<Chain>),
-        handovers: Handovers,
+        (handovers, wanted): (Handovers, mpsc::Sender<()>),
     ) -> Self {
         let genesis_state = ledger::genesis_state(&genesis);
         let anchors = Anchors::default();
-        Self { genesis, genesis_state, state, blocks, pool, chain, anchors, handovers }
+        Self { genesis, genesis_state, state, blocks, pool, chain, anchors, handovers, wanted }
     }
 
     pub(crate) fn start(self, context: E) -> Requests {
@@ -245,7 +262,11 @@ impl<E: Runtime> Service<E> {
     async fn handover(&self, databases: &Databases<E>, begun: u64) -> Option<Handover> {
         let last = self.genesis.epochs.last(begun.checked_sub(1)?);
         let header = self.block(last).await?.header().clone();
-        let certificate = self.certificate(&header).await?;
+        let Some(certificate) = self.certificate(&header).await else {
+            // A node that was away hears of this block by a later one. One wish at a time will do.
+            let _ = self.wanted.try_send(());
+            return None;
+        };
         let key = ledger::keys::validators(begun);
         let ValidatorsRecord(validators) = self.record(databases, key).await?;
         let handover = Handover { header, certificate, validators };

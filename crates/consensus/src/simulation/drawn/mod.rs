@@ -146,6 +146,22 @@ fn a_latecomer_fetches_the_past_whoever_lies_and_whenever_it_stops() {
     }
 }
 
+/// A node that missed the votes for the last block of an epoch proves the change of validators with
+/// what others have; without it, no receipt of a later epoch can be given there.
+#[test]
+fn who_missed_the_end_of_an_epoch_gives_receipts_nevertheless() {
+    let mut plan = Plan::quiet(1_758, 7).epochs_of(4);
+    plan = plan.then(Change::Rotate(3, 7)).then(Change::Rotate(2, 8));
+    for (change, time) in plan.changes.iter_mut().zip([2_129, 5_546]) {
+        change.0 = time;
+    }
+    plan.per_client = 4;
+    plan.clocks = vec![1_488, -337_909, 444_741, -1_785, 66, 532, 1_541, -666, -1_643];
+    plan.late = [(7, 10_450), (8, 7_375)].into();
+    let disks = |time, disk| (0..9).map(move |node| (time, Fault::Disk(node, disk)));
+    holds(plan.with(disks(1_982, Disk::TornWrites(400))).with(disks(9_569, Disk::Sound)));
+}
+
 /// Nobody votes in the new epoch who could tell the only one who may that it has begun.
 #[test]
 fn a_network_waits_for_its_only_validator() {
