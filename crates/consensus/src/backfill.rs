@@ -10,7 +10,7 @@ use crate::{
     certificate,
     engine::{Blocks, Runtime, Scheme},
     service::Handovers,
-    sync::{self, Asker},
+    sync,
     transfer::{Peers, Question},
 };
 use aegle_ledger::{Anchor, Block as Content, CertifiedBlock, Genesis, Header};
@@ -217,7 +217,7 @@ impl Backfill {
         }
         let anchor = match begun {
             Some(anchor) => anchor,
-            None => sync::any_tip(&self.peers, &self.genesis, Asker::Backfill).await,
+            None => sync::any_tip(&self.peers, &self.genesis).await,
         };
         self.handovers.keep(&anchor.handovers);
         let anchor = Arc::new(anchor);

@@ -23,6 +23,7 @@ use crate::{
     sync::{self, Beginning, StateSource},
     timing::Timing,
     transfer::{self, Attached, Questions},
+    votes::Ends,
 };
 use aegle_ledger::{Anchor, Genesis, MEMBERS_MAX};
 use commonware_broadcast::buffered;
@@ -60,7 +61,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// How votes are signed: ed25519, so that a certificate names who signed.
 pub(crate) type Scheme = ed25519::Scheme;
@@ -288,12 +289,11 @@ fn answer<E: Runtime>(
     let Past { peers, questions, attached, filler, begun } = past;
     let handovers = Handovers::default();
     let shared = (pool.clone(), chain.clone());
-    let (wanted, is_wanted) = mpsc::channel(1);
-    let known = (handovers.clone(), wanted);
-    let service = Service::new(genesis.clone(), state, blocks.clone(), shared, known);
-    let fetching =
-        service::fetch_handovers(is_wanted, peers.clone(), genesis.clone(), handovers.clone());
-    context.child("handovers").spawn(move |_| fetching);
+    let (ends, wanted) = Ends::new();
+    let fetched = (handovers.clone(), ends.clone());
+    let service = Service::new(genesis.clone(), state, blocks.clone(), shared, fetched);
+    let asked = (peers.clone(), genesis.network());
+    context.child("votes").spawn(move |context| ends.fetch(context, wanted, asked));
     let requests = service.start(context.child("service"));
     questions.answer(context.child("answers"), requests.clone(), chain.clone(), attached);
     let (missing, is_missing) = watch::channel(0);

@@ -33,6 +33,7 @@ mod stored;
 mod sync;
 mod timing;
 mod transfer;
+mod votes;
 mod voting;
 
 pub use client::{KEYS_MAX, Ledger, ReadError, ReceiptError, Status, Stopped, SubmitError};

@@ -7,8 +7,7 @@ use crate::{
     engine::{Blocks, Runtime, State},
     pool::Pool,
     state::{self, Databases},
-    sync::{self, Asker},
-    transfer::Peers,
+    votes::{Ends, Wanted},
 };
 use aegle_ledger as ledger;
 use aegle_ledger::{
@@ -79,19 +78,6 @@ impl Handovers {
     }
 }
 
-/// Fetches the changes of validators from anybody whenever one is wanted; they prove themselves.
-pub(crate) async fn fetch_handovers(
-    mut wanted: mpsc::Receiver<()>,
-    peers: Peers,
-    genesis: Genesis,
-    handovers: Handovers,
-) {
-    while wanted.recv().await.is_some() {
-        let anchor = sync::any_tip(&peers, &genesis, Asker::Handovers).await;
-        handovers.keep(&anchor.handovers);
-    }
-}
-
 /// Everything that answers need.
 pub(crate) struct Service<E: Runtime> {
     genesis: Genesis,
@@ -102,8 +88,7 @@ pub(crate) struct Service<E: Runtime> {
     chain: Arc<Chain>,
     anchors: Anchors,
     handovers: Handovers,
-    /// Takes note that one is not at hand.
-    wanted: mpsc::Sender<()>,
+    ends: Ends,
 }
 
 /// The last anchors by height: many callers ask for receipts of one block.
@@ -134,11 +119,11 @@ impl<E: Runtime> Service<E> {
         state: State<E>,
         blocks: Blocks,
         (pool, chain): (Arc<Pool>, Arc<Chain>),
-        (handovers, wanted): (Handovers, mpsc::Sender<()>),
+        (handovers, ends): (Handovers, Ends),
     ) -> Self {
         let genesis_state = ledger::genesis_state(&genesis);
         let anchors = Anchors::default();
-        Self { genesis, genesis_state, state, blocks, pool, chain, anchors, handovers, wanted }
+        Self { genesis, genesis_state, state, blocks, pool, chain, anchors, handovers, ends }
     }
 
     pub(crate) fn start(self, context: E) -> Requests {
@@ -216,7 +201,8 @@ impl<E: Runtime> Service<E> {
         block.expect("blocks are kept from before their state shows").header().clone()
     }
 
-    /// The header at `height` with the nearest certificate that covers it.
+    /// The header at `height` with the nearest certificate that covers it. Votes of one epoch prove headers
+    /// of that epoch only.
     async fn anchor(&self, databases: &Databases<E>, height: u64) -> Option<Anchor> {
         if let Some(anchor) = self.anchors.get(height) {
             return Some(anchor);
@@ -225,10 +211,15 @@ impl<E: Runtime> Service<E> {
         let handovers = self.handovers(databases, header.epoch).await?;
         let mut links: Vec<Header> = Vec::new();
         while links.len() <= LINKS_MAX {
-            if let Some(certificate) = self.certificate(links.last().unwrap_or(&header)).await {
+            let last = links.last().unwrap_or(&header);
+            if let Some(certificate) = self.certificate(last).await {
                 let anchor = Anchor { handovers, header, links, certificate };
                 self.anchors.keep(anchor.clone());
                 return Some(anchor);
+            }
+            if self.genesis.epochs.ends(last.height) {
+                self.want(databases, last).await;
+                return None;
             }
             let next = height + 1 + links.len() as u64;
             links.push(self.block(next).await?.header().clone());
@@ -263,8 +254,7 @@ impl<E: Runtime> Service<E> {
         let last = self.genesis.epochs.last(begun.checked_sub(1)?);
         let header = self.block(last).await?.header().clone();
         let Some(certificate) = self.certificate(&header).await else {
-            // A node that was away hears of this block by a later one. One wish at a time will do.
-            let _ = self.wanted.try_send(());
+            self.want(databases, &header).await;
             return None;
         };
         let key = ledger::keys::validators(begun);
@@ -280,8 +270,20 @@ impl<E: Runtime> Service<E> {
     }
 
     async fn certificate(&self, header: &Header) -> Option<Certificate> {
-        let finalization = self.blocks.get_finalization(Height::new(header.height)).await?;
-        let same = certificate::is_for(&finalization, &header.digest());
-        same.then(|| certificate::convert(&finalization))
+        let own = self.blocks.get_finalization(Height::new(header.height)).await;
+        let own = own.filter(|own| certificate::is_for(own, &header.digest()));
+        own.map(|own| certificate::convert(&own)).or_else(|| self.ends.get(header))
+    }
+
+    /// Asks others for the votes for the last block of an epoch: a node that was away may have heard of it
+    /// by a block of the next one.
+    async fn want(&self, databases: &Databases<E>, last: &Header) {
+        let governance: Option<GovernanceRecord> =
+            self.record(databases, ledger::keys::governance()).await;
+        let Some(since) = governance.map(|it| it.since(last.epoch)) else { return };
+        let validators = self.record(databases, ledger::keys::validators(since)).await;
+        if let Some(ValidatorsRecord(validators)) = validators {
+            self.ends.want(Wanted { header: last.clone(), validators });
+        }
     }
 }

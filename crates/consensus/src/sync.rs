@@ -30,23 +30,8 @@ use tracing::{info, warn};
 
 /// How long peers may take until enough of them have said where the chain ends.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Who asks anybody for the end of the chain. Nobody asks one question twice at once, so each has a
-/// number of its own, which no founder has.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Asker {
-    Backfill,
-    Handovers,
-}
-
-impl Asker {
-    fn question(self) -> Question {
-        match self {
-            Self::Backfill => Question::Tip(u32::MAX),
-            Self::Handovers => Question::Tip(u32::MAX - 1),
-        }
-    }
-}
+/// Where questions that no peer in particular is asked are counted.
+const ANYBODY: u32 = u32::MAX;
 
 /// Where a state transfer starts.
 pub(crate) struct Beginning {
@@ -107,8 +92,8 @@ pub(crate) async fn beginning<E: Runtime>(
 }
 
 /// An anchor that holds, from anybody.
-pub(crate) async fn any_tip(peers: &Peers, genesis: &Genesis, asker: Asker) -> Anchor {
-    tip(peers, genesis, asker.question(), None).await
+pub(crate) async fn any_tip(peers: &Peers, genesis: &Genesis) -> Anchor {
+    tip(peers, genesis, Question::Tip(ANYBODY), None).await
 }
 
 async fn tip(

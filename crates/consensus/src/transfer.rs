@@ -69,6 +69,8 @@ pub(crate) enum Question {
     State(Request<mmr::Family>),
     /// Blocks downwards from the one before this height, newest first.
     Before(u64),
+    /// The votes for the block at this height.
+    Votes(u64),
 }
 
 impl Write for Question {
@@ -86,6 +88,10 @@ impl Write for Question {
                 2_u8.write(buf);
                 height.write(buf);
             }
+            Self::Votes(height) => {
+                3_u8.write(buf);
+                height.write(buf);
+            }
         }
     }
 }
@@ -95,7 +101,7 @@ impl EncodeSize for Question {
         1 + match self {
             Self::Tip(number) => number.encode_size(),
             Self::State(request) => request.encode_size(),
-            Self::Before(height) => height.encode_size(),
+            Self::Before(height) | Self::Votes(height) => height.encode_size(),
         }
     }
 }
@@ -112,6 +118,7 @@ impl Read for Question {
             0 => Ok(Self::Tip(u32::read(buf)?)),
             1 => Ok(Self::State(Request::read(buf)?)),
             2 => Ok(Self::Before(u64::read(buf)?)),
+            3 => Ok(Self::Votes(u64::read(buf)?)),
             other => Err(Error::InvalidEnum(other)),
         }
     }
@@ -123,6 +130,7 @@ impl fmt::Display for Question {
             Self::Tip(_) => f.write_str("tip"),
             Self::State(request) => write!(f, "state {request}"),
             Self::Before(height) => write!(f, "blocks before {height}"),
+            Self::Votes(height) => write!(f, "votes for {height}"),
         }
     }
 }
@@ -358,6 +366,7 @@ impl Questions {
                         Question::Tip(_) => tip(requests, chain.tip().height).await,
                         Question::State(request) => piece(database.get(), request).await,
                         Question::Before(height) => before(requests, height).await,
+                        Question::Votes(height) => votes(requests, height).await,
                     };
                     // Whoever asked may be gone.
                     let _ = answer.map(|answer| reply.send(answer));
@@ -401,6 +410,13 @@ async fn piece<E: Runtime>(
     }
 }
 
+/// The votes for the block at `height`.
+async fn votes(requests: &Requests, height: u64) -> Option<Bytes> {
+    let ask = |reply| service::Request::Certified(height, reply);
+    let block = service::ask::<Option<CertifiedBlock>>(requests, ask).await??;
+    Some(block.certificate?.to_bytes().into())
+}
+
 /// The blocks below `height`, newest first, until they have the bytes of a piece.
 async fn before(requests: &Requests, height: u64) -> Option<Bytes> {
     let (mut blocks, mut bytes) = (Vec::new(), 0);
@@ -433,13 +449,14 @@ mod tests {
             Question::State(Request::Operations { size, start, max_ops: OPERATIONS_MAX }),
             Question::State(Request::Boundary { size, start }),
             Question::Before(u64::MAX),
+            Question::Votes(u64::MAX),
         ];
         for question in questions {
             let bytes = question.encode();
             assert!(bytes.len() <= Question::MAX_ENCODE_SIZE);
             assert_eq!(Question::decode(bytes).unwrap(), question);
         }
-        assert!(Question::decode(Bytes::from_static(&[3])).is_err());
+        assert!(Question::decode(Bytes::from_static(&[4])).is_err());
     }
 
     #[test]
