@@ -39,6 +39,7 @@ use commonware_consensus::{
         config::{Floor, ForwardPolicy, SkipPolicy},
         elector::RoundRobin,
         scheme::ed25519,
+        types::Finalization,
     },
     types::{Epoch, FixedEpocher, ViewDelta},
 };
@@ -221,7 +222,8 @@ where
     let (plan, begun) = begin(&context, (&identity, &peers), plan, (&schemes, &mut hooks)).await;
     let Opened { marshal, blocks, floor, filler, last } =
         archive::open(&context, prefix, (&schemes, &epochs), &genesis, &plan, &page_cache).await;
-    let last = last.or_else(|| plan.floor().cloned());
+    // Of the votes that a back-fill brought the last may be older than those a transfer began with.
+    let last = last.into_iter().chain(plan.floor().cloned()).max_by_key(Finalization::round);
     let executor = Executor::new(&identity.genesis, pool.clone(), chain.clone());
     let database = state::layout(prefix, page_cache.clone());
     let attached = Attached::new();

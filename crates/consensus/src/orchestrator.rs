@@ -26,7 +26,7 @@ use commonware_consensus::{
     },
     types::{Epoch, Height},
 };
-use commonware_cryptography::{Digestible as _, ed25519::PublicKey, sha256};
+use commonware_cryptography::{ed25519::PublicKey, sha256};
 use commonware_macros::select;
 use commonware_p2p::{
     Blocker, Channel, Message, Receiver, Recipients, Sender,
@@ -288,7 +288,9 @@ where
         if before == membership.header.height {
             return Some(Floor::Genesis(crate::block::digest(&membership.header.digest())));
         }
-        Some(Floor::Genesis(self.blocks.get_block(Height::new(before)).await?.digest()))
+        // That block may not be fetched yet; the next one names it.
+        let next = self.blocks.get_block(Height::new(before + 1)).await?;
+        Some(Floor::Genesis(crate::block::digest(&next.inner().header().parent)))
     }
 
     /// Who is a member in the epoch after the last final block.
