@@ -175,7 +175,7 @@ pub(crate) type FillingBodies<E> = Filling<Bodies<E>, Arc<Block>>;
 /// Where what comes from before goes.
 pub(crate) struct Filler {
     /// The stretches of heights that are here, lowest first.
-    here: Vec<(u64, u64)>,
+    here: Vec<Gap>,
     /// The last block that the engine has passed on, or begins with; what is missing above it fetches itself.
     pub(crate) passed: Option<u64>,
     votes: mpsc::Sender<Votes>,
@@ -192,6 +192,25 @@ pub(crate) fn open<E: Runtime>(
     (votes, bodies, Filler { here, passed: None, votes: votes_in, bodies: bodies_in })
 }
 
+/// Heights from the first to the last of them.
+pub(crate) type Gap = (u64, u64);
+
+impl Filler {
+    /// What is missing below the last block that was passed on, or below the one that a state transfer
+    /// begins with. A transfer that was interrupted and begun anew leaves more than one gap.
+    pub(crate) fn gaps(&self, begun: Option<&Anchor>) -> Vec<Gap> {
+        let beginning = begun.map(|anchor| anchor.certified().height);
+        let first = self.here.iter().map(|(first, _)| *first).find(|first| *first > 0);
+        let top = beginning.or(self.passed).or(first);
+        top.map_or_else(Vec::new, |top| gaps(&self.here, top))
+    }
+}
+
+/// How many heights these are.
+pub(crate) fn count(gaps: &[Gap]) -> u64 {
+    gaps.iter().map(|(low, high)| high + 1 - low).sum()
+}
+
 /// What a back-fill works with.
 pub(crate) struct Backfill {
     pub(crate) genesis: Genesis,
@@ -203,15 +222,14 @@ pub(crate) struct Backfill {
 }
 
 impl Backfill {
-    /// Fetches what is missing below the last block that was passed on, or below the one that a state
-    /// transfer begins with. A transfer that was interrupted and begun anew leaves more than one gap.
-    pub(crate) async fn run<E: Runtime>(self, context: E, filler: Filler, begun: Option<Anchor>) {
-        let beginning = begun.as_ref().map(|anchor| anchor.certified().height);
-        let first = filler.here.iter().map(|(first, _)| *first).find(|first| *first > 0);
-        let Some(top) = beginning.or(filler.passed).or(first) else { return };
-        let gaps = gaps(&filler.here, top);
-        let mut missing: u64 = gaps.iter().map(|(low, high)| high + 1 - low).sum();
-        self.missing.send_replace(missing);
+    /// Fetches what is missing, under what a state transfer begins with.
+    pub(crate) async fn run<E: Runtime>(
+        self,
+        context: E,
+        (filler, gaps): (Filler, Vec<Gap>),
+        begun: Option<Anchor>,
+    ) {
+        let mut missing = count(&gaps);
         if missing == 0 {
             return;
         }
@@ -264,7 +282,7 @@ impl Backfill {
 }
 
 /// The stretches of heights from 1 on that are missing below `top`, highest first.
-pub(crate) fn gaps(here: &[(u64, u64)], top: u64) -> Vec<(u64, u64)> {
+pub(crate) fn gaps(here: &[Gap], top: u64) -> Vec<Gap> {
     let (mut gaps, mut next) = (Vec::new(), 1);
     for (first, last) in here.iter().copied().chain([(top, top)]) {
         if next < first.min(top) {

@@ -8,7 +8,7 @@
 use crate::{
     application::Executor,
     archive::{self, Opened},
-    backfill::{Backfill, Filler},
+    backfill::{Backfill, Filler, count},
     block::Block,
     chain::Chain,
     client::{Ledger, Parts},
@@ -83,6 +83,11 @@ pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(32);
 /// Where the journal of this node's votes in an epoch is.
 pub(crate) fn journal(prefix: &str, epoch: u64) -> String {
     format!("{prefix}-votes-{epoch}")
+}
+
+/// Where the journal is of what this node heard in an epoch in which it follows.
+pub(crate) fn heard(prefix: &str, epoch: u64) -> String {
+    format!("{prefix}-heard-{epoch}")
 }
 
 /// A runtime that the engine can run on.
@@ -298,9 +303,10 @@ fn answer<E: Runtime>(
     context.child("votes").spawn(move |context| ends.fetch(context, wanted, asked));
     let requests = service.start(context.child("service"));
     questions.answer(context.child("answers"), requests.clone(), chain.clone(), attached);
-    let (missing, is_missing) = watch::channel(0);
+    let gaps = filler.gaps(begun.as_ref());
+    let (missing, is_missing) = watch::channel(count(&gaps));
     let backfill = Backfill { genesis: genesis.clone(), peers, blocks, handovers, missing };
-    context.child("backfill").spawn(move |context| backfill.run(context, filler, begun));
+    context.child("backfill").spawn(move |context| backfill.run(context, (filler, gaps), begun));
     (requests, is_missing)
 }
 

@@ -4,7 +4,9 @@
 //! whoever checks certificates, their addresses to the network, and the next engine starts from that
 //! block. A node that hears of a later epoch asks for the last block of its own, so that it catches up
 //! epoch by epoch. While nothing becomes final, each node tells the others of its last final block:
-//! those who vote in an epoch may all have missed that it began, and then no vote tells them. A node whose key does not vote runs the same engine and only follows.
+//! those who vote in an epoch may all have missed that it began, and then no vote tells them. A node whose
+//! key does not vote runs the same engine and only follows. A validator that lacks blocks of the past
+//! follows until it has them, and then enters the epoch again to vote: the others may need its vote.
 
 use crate::{
     chain::Chain,
@@ -30,11 +32,11 @@ use commonware_cryptography::{ed25519::PublicKey, sha256};
 use commonware_macros::select;
 use commonware_p2p::{
     Blocker, Channel, Message, Receiver, Recipients, Sender,
-    utils::mux::{Builder as _, GlobalSender, MuxHandle, Muxer},
+    utils::mux::{self, Builder as _, GlobalSender, MuxHandle, Muxer, SubReceiver, SubSender},
 };
 use commonware_runtime::{Handle, buffer::paged::CacheRef};
 use commonware_utils::{channel::mpsc, ordered::Set, vec::NonEmptyVec};
-use std::sync::Arc;
+use std::{future, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, error, info};
 
@@ -112,6 +114,18 @@ pub(crate) struct Orchestrator<B, A> {
     pub(crate) role: watch::Sender<Role>,
 }
 
+/// How often to look whether an engine that was stopped has let go of its channels.
+const HANDOVER: Duration = Duration::from_millis(5);
+
+/// What this node does in an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Votes,
+    /// Follows, and votes when it has all blocks of the past.
+    Waits,
+    Follows,
+}
+
 /// A message for an epoch that this node is not in.
 type Stray = mpsc::Receiver<(Channel, Message<PublicKey>)>;
 
@@ -126,6 +140,8 @@ struct Channels<S: Sender> {
 struct Active {
     epoch: u64,
     handle: Handle<()>,
+    /// Whether this node votes as soon as it has all blocks of the past.
+    awaits: bool,
 }
 
 impl Drop for Active {
@@ -172,6 +188,7 @@ where
         // The last who was heard of in a later epoch, and which that was.
         let mut ahead = None;
         let mut announce_at = context.current() + self.timing.skip;
+        let mut missing = self.missing.clone();
         loop {
             select! {
                 ended = &mut active.handle => {
@@ -189,6 +206,12 @@ where
                         active = entered;
                         self.catch_up(active.epoch, ahead.as_ref());
                     }
+                },
+                () = complete(active.awaits, &mut missing) => {
+                    drop(active);
+                    self.last = self.blocks.get_finalization(Height::new(self.chain.tip().height)).await;
+                    let Some(entered) = self.enter(&context, &mut channels).await else { return };
+                    active = entered;
                 },
                 stray = stray_votes.recv() => {
                     let Some((epoch, (from, _))) = stray else { return };
@@ -236,42 +259,51 @@ where
         let epoch = membership.epoch;
         let floor = self.floor(&membership).await?;
         (self.hooks.track)(membership.peers());
-        let scheme = self.scheme(&membership);
+        let (scheme, part) = self.scheme(&membership);
         self.schemes.add(epoch, scheme.clone());
         // Votes of epochs that nobody is in any more; what is not there need not go.
         if let Some(past) = epoch.checked_sub(2) {
-            let _ = context.remove(&engine::journal(&self.prefix, past), None).await;
+            for journal in [engine::journal, engine::heard] {
+                let _ = context.remove(&journal(&self.prefix, past), None).await;
+            }
         }
+        // Who follows first and votes later votes with a journal of its own.
+        let journal = if part == Part::Votes { engine::journal } else { engine::heard };
         let config = engine::simplex_config(
             scheme,
             &self.timing,
-            (engine::journal(&self.prefix, epoch), Epoch::new(epoch), floor),
+            (journal(&self.prefix, epoch), Epoch::new(epoch), floor),
             (self.automaton.clone(), self.blocker.clone()),
             self.page_cache.clone(),
         );
-        let votes = channels.votes.register(epoch).await.ok()?;
-        let certificates = channels.certificates.register(epoch).await.ok()?;
-        let resolver = channels.resolver.register(epoch).await.ok()?;
+        let votes = register(context, &mut channels.votes, epoch).await?;
+        let certificates = register(context, &mut channels.certificates, epoch).await?;
+        let resolver = register(context, &mut channels.resolver, epoch).await?;
         let context = context.child("agreement").with_attribute("epoch", epoch);
         let handle = simplex::Engine::new(context, config).start(votes, certificates, resolver);
         info!(epoch, validators = membership.network.validators.len(), "Entered an epoch");
-        Some(Active { epoch, handle })
+        Some(Active { epoch, handle, awaits: part == Part::Waits })
     }
 
     /// The scheme of this node in an epoch. Tells everyone what the node is in it.
-    fn scheme(&mut self, membership: &Membership) -> Scheme {
+    fn scheme(&mut self, membership: &Membership) -> (Scheme, Part) {
         let validators = &membership.network.validators;
         let member = validators.iter().any(|key| self.identity.is(key));
         // Whoever votes keeps all of history, for those who ask.
         let whole = *self.missing.borrow() == 0;
-        let votes = member && whole && (self.hooks.may_vote)(membership.epoch);
+        let part = match (member, whole) {
+            (true, true) if (self.hooks.may_vote)(membership.epoch) => Part::Votes,
+            (true, false) => Part::Waits,
+            _ => Part::Follows,
+        };
+        let votes = part == Part::Votes;
         let centres = membership.members.iter().map(|record| record.centre.clone()).collect();
         let (epoch, validators) = (membership.epoch, validators.clone());
         let members = Arc::new(Members { epoch, centres, validators });
         let authors = members.centres.iter().map(|centre| (centre.id, centre.key));
         self.chain.give_up(&self.pool.restrict(authors.collect()));
         self.role.send_replace(Role { members: members.clone(), votes });
-        self.identity.scheme(&members.validators, votes)
+        (self.identity.scheme(&members.validators, votes), part)
     }
 
     /// Where the engine of an epoch starts: at the last finalisation of an earlier run, if it is of
@@ -340,6 +372,32 @@ impl Identity {
         let keys: Set<PublicKey> = Set::from_iter_dedup(keys);
         let signer = || Scheme::signer(&domain, keys.clone(), self.key.clone());
         votes.then(signer).flatten().unwrap_or_else(|| Scheme::verifier(&domain, keys))
+    }
+}
+
+/// Ends when a node that `awaits` them has all blocks of the past.
+async fn complete(awaits: bool, missing: &mut watch::Receiver<u64>) {
+    if !awaits || missing.wait_for(|missing| *missing == 0).await.is_err() {
+        future::pending().await
+    }
+}
+
+/// This node's part of a channel in an epoch; none when the node stops. The engine that had it before
+/// may not quite have let go of it.
+async fn register<E: Runtime, S>(
+    context: &E,
+    channel: &mut MuxHandle<S>,
+    epoch: u64,
+) -> Option<(SubSender<S>, SubReceiver<PublicKey>)>
+where
+    S: Sender<PublicKey = PublicKey>,
+{
+    loop {
+        match channel.register(epoch).await {
+            Ok(registered) => return Some(registered),
+            Err(mux::Error::AlreadyRegistered(_)) => context.sleep(HANDOVER).await,
+            Err(_) => return None,
+        }
     }
 }
 

@@ -158,9 +158,9 @@ fn install(target: &Restore, beside: &Path, chain: &CheckedChain) -> Result<(), 
     };
     let storage = beside.join(STORAGE);
     let next = target.genesis.epochs.of(chain.tip.height + 1);
-    // The engine that executed the blocks left journals in which nobody voted.
+    // The engine that executed the blocks left journals of what it heard.
     for epoch in 0..=next {
-        remove(&storage.join(engine::journal(PREFIX, epoch)))?;
+        remove(&storage.join(engine::heard(PREFIX, epoch)))?;
     }
     if target.votes {
         let journal = storage.join(engine::journal(PREFIX, next));

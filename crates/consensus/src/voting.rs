@@ -25,7 +25,7 @@ pub(crate) enum Standing {
 
 /// Looks whether the key that `mark` stands beside has voted in this epoch of `network` without
 /// this `journal` (a folder), and notes what it may do from now on: a loss stays one until the epoch
-/// ends, although a follower keeps a journal, too.
+/// ends.
 pub(crate) fn standing(
     mark: &Path,
     journal: &Path,

@@ -117,8 +117,7 @@ fn members_change_whoever_lies() {
     ];
     let altered = plan::ALTERATIONS.into_iter().map(Lie::Alters);
     for (seed, lie) in (0..).zip(lies.into_iter().chain(altered)) {
-        let mut plan = Plan::quiet(seed, 4).epochs_of(5);
-        plan.fetches = lie == Lie::Garbles;
+        let plan = Plan::quiet(seed, 4).epochs_of(5);
         // The liar itself gets a new node, which is honest; what it says until then is a lie.
         let plan = plan.then(Change::Admit(4)).then(Change::Remove(1)).then(Change::Rotate(3, 5));
         holds(plan.lying([(3, lie)]));
@@ -139,10 +138,30 @@ fn a_node_that_lies_from_its_admission_on_changes_nothing() {
 fn a_latecomer_fetches_the_past_whoever_lies_and_whenever_it_stops() {
     for (seed, stop) in (0..).zip([100, 400, 700, 1_000, 1_500]) {
         let mut plan = Plan::quiet(seed, 7).epochs_of(5).then(Change::Admit(7));
-        (plan.per_client, plan.fetches) = (12, true);
+        plan.per_client = 12;
         plan.late = [(7, 6_000)].into();
         let stops = [(6_000 + stop, Fault::Crash(vec![7])), (9_000, Fault::Restart(vec![7]))];
         holds(plan.with(stops).lying([(1, Lie::Garbles), (5, Lie::Garbles)]));
+    }
+}
+
+/// Two of two must vote, and the second has yet to fetch what was before it came.
+#[test]
+fn a_newcomer_whose_vote_is_needed_votes_as_soon_as_it_has_all_blocks() {
+    for (seed, late) in (0..).zip([0, 1_000, 3_000, 6_000, 9_000]) {
+        let mut plan = Plan::quiet(seed, 1).epochs_of(4).then(Change::Admit(1));
+        (plan.per_client, plan.late) = (12, [(1, late)].into());
+        holds(plan);
+    }
+}
+
+/// Nodes may also execute all that was before they came, as those do who are restored from a backup.
+#[test]
+fn latecomers_execute_the_past() {
+    for seed in 0..2 {
+        let mut plan = Plan::quiet(seed, 4).epochs_of(4).then(Change::Admit(4));
+        (plan.fetches, plan.late) = (false, [(4, 4_000)].into());
+        holds(plan.then(Change::Rotate(1, 5)));
     }
 }
 

@@ -171,7 +171,7 @@ pub(super) struct Plan {
     pub(super) nodes: usize,
     /// Blocks of an epoch.
     pub(super) epoch: u64,
-    /// Whether nodes that are no founders fetch the state, as in production, instead of executing all.
+    /// Whether nodes that are no founders fetch the state, as in production, or execute all.
     pub(super) fetches: bool,
     /// Transactions of each honest centre's client.
     pub(super) per_client: u64,
@@ -196,7 +196,7 @@ impl Plan {
             size,
             nodes: size,
             epoch: aegle_ledger::Epochs::DEFAULT.0.get(),
-            fetches: false,
+            fetches: true,
             per_client: 6,
             clocks: vec![0; size],
             liars: BTreeMap::new(),
@@ -378,7 +378,11 @@ impl Plan {
             6 => Lie::Withholds(some(rng)),
             7 => Lie::LeavesOut(rng.random_range(0..self.size)),
             8 => Lie::Alters(*pick(rng, &ALTERATIONS)),
-            _ => *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Alters(Alteration::Replays)]),
+            _ => {
+                let others =
+                    [Lie::Silent, Lie::Invents, Lie::Garbles, Lie::Alters(Alteration::Replays)];
+                *pick(rng, &others)
+            }
         }
     }
 
