@@ -118,7 +118,7 @@ async fn measure(args: &Args) -> Result<Figures> {
         killed(args, &load, &mut nodes, &mut figures).await?;
     }
     nodes.end().await;
-    beside_etcd(args, &mut figures).await?;
+    beside_etcd(args, &mut figures).await;
     Ok(figures)
 }
 
@@ -189,15 +189,17 @@ async fn receipts(load: &Load<'_>, nodes: &Nodes, figures: &mut Figures) -> Resu
 }
 
 /// As many puts as there were disclosures, each as large as one, when our own nodes have ended.
-async fn beside_etcd(args: &Args, figures: &mut Figures) -> Result<()> {
+async fn beside_etcd(args: &Args, figures: &mut Figures) {
     let size = figures.transaction_bytes;
-    let etcd = etcd::puts_per_second(args.disclosures, size, args.in_flight).await?;
-    figures.etcd_per_second = etcd;
-    figures.etcd_ratio = etcd.map(|etcd| figures.per_second / etcd);
-    if etcd.is_none() {
-        figures.without("etcd_ratio", "`etcd` is not installed (Debian: etcd-server)");
+    let puts = etcd::puts_per_second(args.disclosures, size, args.in_flight).await;
+    match puts {
+        Ok(Some(etcd)) => {
+            figures.etcd_per_second = Some(etcd);
+            figures.etcd_ratio = Some(figures.per_second / etcd);
+        }
+        Ok(None) => figures.without("etcd_ratio", "`etcd` is not installed (Debian: etcd-server)"),
+        Err(error) => figures.without("etcd_ratio", &format!("{error:#}")),
     }
-    Ok(())
 }
 
 fn bytes(value: &impl Canonical) -> usize {

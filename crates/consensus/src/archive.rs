@@ -72,8 +72,8 @@ pub(crate) async fn open<E: engine::Runtime>(
         key_write_buffer: BUFFER,
         value_write_buffer: BUFFER,
         block_codec_config: (),
-        max_repair: NZUsize!(32),
-        max_pending_acks: NZUsize!(16),
+        max_repair: NZUsize!(256),
+        max_pending_acks: NZUsize!(32),
         strategy: Sequential,
     };
     let (certificates, bodies, mut filler) = backfill::open(certificates, bodies);

@@ -2,7 +2,8 @@
 
 use crate::{
     archive::{self, Bodies, Certificates},
-    backfill, certificate,
+    backfill::{self, Gap},
+    certificate,
     engine::{PAGE_BYTES, PAGES},
     node::{self, PREFIX, STACK_BYTES, STORAGE, StartError},
 };
@@ -62,11 +63,8 @@ fn stored(
             let files = archive::files(&context, PREFIX, &pages).await;
             let last = files.0.last_index().unwrap_or(0);
             let here: Vec<_> = files.1.ranges().collect();
-            // The highest gap comes first.
-            match backfill::gaps(&here, last).first() {
-                Some((_, high)) if from <= *high => Err(StartError::Incomplete { first: high + 1 }),
-                _ => Ok((last, blocks(&files, from, bytes).await)),
-            }
+            are_whole(&here, (from, last))?;
+            Ok((last, blocks(&files, from, bytes).await))
         })
     };
     let read = || {
@@ -78,6 +76,15 @@ fn stored(
         let ended = builder.map_err(StartError::Thread)?.join();
         ended.unwrap_or_else(|panic| Err(StartError::Engine(node::message(&*panic))))
     })
+}
+
+/// Refuses to read what has a gap: the blocks would be no chain.
+fn are_whole(here: &[Gap], (from, last): (u64, u64)) -> Result<(), StartError> {
+    // The highest gap comes first.
+    match backfill::gaps(here, last).first() {
+        Some((_, high)) if from <= *high => Err(StartError::Incomplete { first: high + 1 }),
+        _ => Ok(()),
+    }
 }
 
 async fn blocks(
@@ -101,4 +108,24 @@ async fn blocks(
         blocks.push(certified);
     }
     blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_refused_while_some_above_them_are_missing() {
+        let first = |here: &[Gap], from| match are_whole(here, (from, 20)) {
+            Err(StartError::Incomplete { first }) => Some(first),
+            _ => None,
+        };
+        assert_eq!(first(&[(0, 20)], 1), None);
+        assert_eq!(first(&[(12, 20)], 1), Some(12));
+        assert_eq!(first(&[(12, 20)], 11), Some(12));
+        assert_eq!(first(&[(12, 20)], 12), None);
+        // A backup that has the first blocks already must not go on over a gap.
+        assert_eq!(first(&[(0, 4), (8, 9), (15, 20)], 2), Some(15));
+        assert_eq!(first(&[], 1), Some(20));
+    }
 }

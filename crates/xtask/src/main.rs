@@ -1,5 +1,6 @@
-//! What developers run: `cargo xtask sim`.
+//! What developers run: `cargo xtask sim`, `cargo xtask fuzz`.
 
+mod fuzz;
 mod sim;
 
 use anyhow::Result;
@@ -10,10 +11,13 @@ use clap::Parser;
 enum Task {
     /// Simulates whole networks with faults and liars, one per seed.
     Sim(sim::Args),
+    /// Fuzzes every parser of foreign bytes.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> Result<()> {
     match Task::parse() {
         Task::Sim(args) => sim::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
     }
 }

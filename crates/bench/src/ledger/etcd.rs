@@ -63,7 +63,9 @@ struct Members {
 impl Members {
     async fn start() -> Result<Option<Self>> {
         let folder = tempfile::tempdir()?;
-        let (peers, clients) = (free_addresses(MEMBERS)?, free_addresses(MEMBERS)?);
+        // All at once, so that none is given twice.
+        let mut peers = free_addresses(2 * MEMBERS)?;
+        let clients = peers.split_off(MEMBERS);
         let named = peers.iter().enumerate().map(|(index, peer)| format!("{index}=http://{peer}"));
         let cluster = named.collect::<Vec<_>>().join(",");
         let mut running = Vec::new();

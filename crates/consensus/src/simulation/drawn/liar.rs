@@ -8,8 +8,8 @@ use crate::{
     block::{Block, Context as Round},
     fixture,
 };
-use aegle_ledger::{Genesis, Outcome, Transaction, merkle_root};
-use aegle_model::{Hash, SigningKey, Timestamp};
+use aegle_ledger::{Anchor, Genesis, Outcome, Transaction, merkle_root};
+use aegle_model::{Canonical as _, Hash, SigningKey, Timestamp};
 use commonware_actor::{Feedback, Unreliable};
 use commonware_consensus::{Application, Handoff, marshal::ancestry::Ancestry};
 use commonware_cryptography::{Digested, Digestible as _, ed25519::PublicKey};
@@ -20,7 +20,7 @@ use commonware_p2p::{
 use commonware_runtime::{Clock, IoBuf, IoBufs, Spawner};
 use commonware_storage::Context;
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -30,6 +30,8 @@ const BLOCKS: [u64; 2] = [3, 4];
 pub(super) const TRANSACTIONS: u64 = 7;
 /// The channel that carries state and blocks of the past.
 const PAST: u64 = 5;
+/// An answer begins with the number of its question and a tag.
+const ANSWER_HEAD: usize = 9;
 /// Questions about the past are shorter; with answers a liar may garble a little more than these.
 const ANSWER: usize = 100;
 /// How often invented transactions are told, and how many at a time.
@@ -126,13 +128,47 @@ impl Line {
 #[derive(Clone, Debug)]
 pub(super) struct Mouth<S> {
     sender: S,
-    garbles: bool,
+    lie: Option<PastLie>,
+}
+
+/// How a liar answers those who ask about the past.
+#[derive(Clone, Debug)]
+enum PastLie {
+    Garbles,
+    /// Repeats the first end of the chain that it named.
+    Stale(Arc<OnceLock<Vec<u8>>>),
 }
 
 impl<S> Mouth<S> {
     pub(super) fn new(sender: S, channel: u64, lie: Option<Lie>) -> Self {
-        Self { sender, garbles: channel == PAST && lie == Some(Lie::Garbles) }
+        let lie = match lie {
+            Some(Lie::Garbles) if channel == PAST => Some(PastLie::Garbles),
+            Some(Lie::Stale) if channel == PAST => Some(PastLie::Stale(Arc::default())),
+            _ => None,
+        };
+        Self { sender, lie }
     }
+}
+
+impl PastLie {
+    fn alter(&self, message: IoBufs) -> IoBufs {
+        match self {
+            Self::Garbles => garbled(message),
+            Self::Stale(named) => stale(message, named),
+        }
+    }
+}
+
+/// Names in place of an end of the chain the one that was `named` first.
+fn stale(message: IoBufs, named: &OnceLock<Vec<u8>>) -> IoBufs {
+    let bytes = message.coalesce();
+    let (head, answer) = bytes.as_ref().split_at(bytes.len().min(ANSWER_HEAD));
+    // The length comes first.
+    let value = answer.iter().position(|byte| byte & 0x80 == 0).map(|last| &answer[last + 1..]);
+    if value.is_none_or(|value| Anchor::from_bytes(value).is_err()) {
+        return bytes.into();
+    }
+    [head, named.get_or_init(|| answer.to_vec())].concat().into()
 }
 
 /// Alters one byte of an answer.
@@ -157,7 +193,7 @@ impl<S: LimitedSender> LimitedSender for Mouth<S> {
         recipients: Recipients<S::PublicKey>,
     ) -> Result<Self::Checked<'_>, SystemTime> {
         let sender = self.sender.check(recipients)?;
-        Ok(Mouth { sender, garbles: self.garbles })
+        Ok(Mouth { sender, lie: self.lie.clone() })
     }
 }
 
@@ -170,7 +206,11 @@ impl<S: CheckedSender> CheckedSender for Mouth<S> {
 
     fn send(self, message: impl Into<IoBufs> + Send, priority: bool) -> Unreliable<Feedback> {
         let message = message.into();
-        self.sender.send(if self.garbles { garbled(message) } else { message }, priority)
+        let message = match &self.lie {
+            Some(lie) => lie.alter(message),
+            None => message,
+        };
+        self.sender.send(message, priority)
     }
 }
 

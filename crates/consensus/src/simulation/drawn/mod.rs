@@ -145,6 +145,18 @@ fn a_latecomer_fetches_the_past_whoever_lies_and_whenever_it_stops() {
     }
 }
 
+/// Each who comes asks more than may lie, and those who lie name what was final long ago.
+#[test]
+fn who_names_an_old_end_of_the_chain_stops_nobody() {
+    for seed in 0..4 {
+        let mut plan = Plan::quiet(seed, 7).epochs_of(5);
+        plan = plan.then(Change::Admit(7)).then(Change::Admit(8));
+        (plan.per_client, plan.late) = (12, [(7, 2_000), (8, 8_000)].into());
+        let stops = [(3_000, Fault::Crash(vec![7])), (9_000, Fault::Restart(vec![7]))];
+        holds(plan.with(stops).lying([(1, Lie::Stale), (5, Lie::Stale)]));
+    }
+}
+
 /// Two of two must vote, and the second has yet to fetch what was before it came.
 #[test]
 fn a_newcomer_whose_vote_is_needed_votes_as_soon_as_it_has_all_blocks() {

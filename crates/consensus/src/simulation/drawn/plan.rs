@@ -60,6 +60,8 @@ pub(super) enum Lie {
     Invents,
     /// Alters each answer to those who fetch state or blocks of the past.
     Garbles,
+    /// Names as the end of the chain what it named first, whoever asks.
+    Stale,
     /// Says nothing at all.
     Silent,
 }
@@ -379,9 +381,8 @@ impl Plan {
             7 => Lie::LeavesOut(rng.random_range(0..self.size)),
             8 => Lie::Alters(*pick(rng, &ALTERATIONS)),
             _ => {
-                let others =
-                    [Lie::Silent, Lie::Invents, Lie::Garbles, Lie::Alters(Alteration::Replays)];
-                *pick(rng, &others)
+                let replays = Lie::Alters(Alteration::Replays);
+                *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Garbles, Lie::Stale, replays])
             }
         }
     }
