@@ -15,14 +15,13 @@
 mod restore;
 
 use crate::crypt::{self, Cipher, MacKey};
-use crate::database::DatabaseError;
+use crate::database::{self, Connection, DatabaseError};
 use crate::kek::KeyEpoch;
 use crate::keys::{self, KeyError};
 use crate::lake::Lake;
 use crate::objects::{OBJECT_DOMAIN, ObjectError, ObjectName};
 use crate::stream::{self, StreamError};
 pub use restore::{RestoreError, Restored, restore};
-use rusqlite::{Connection, params};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -101,12 +100,6 @@ pub enum BackupError {
     Database(#[from] DatabaseError),
 }
 
-impl From<rusqlite::Error> for BackupError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.into())
-    }
-}
-
 /// Index and keys of one moment.
 struct Taken {
     /// Removed in the end.
@@ -165,16 +158,14 @@ impl Lake {
         }
         fs::create_dir(&folder).map_err(failed(&folder))?;
         for name in ["index.db", "keys.db"] {
-            let copy = folder.join(name);
-            let path = copy.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(copy.clone()))?;
-            Connection::open(self.root.join(name))?.execute("VACUUM INTO ?1", params![path])?;
+            database::copy(&self.root.join(name), &folder.join(name))?;
         }
         let epoch = self.keys.change(keys::current)?;
         let key = crypt::random_secret();
         let wrapped = self.keys.wrap(epoch, PLACE, &key)?;
         let length = u16::try_from(wrapped.len()).map_err(|_| KeyError::Altered)?;
         let head = [&MAGIC[..], &height.to_le_bytes(), &length.to_le_bytes(), &wrapped].concat();
-        let objects = objects(&Connection::open(folder.join("index.db"))?)?;
+        let objects = objects(&Connection::open_copy(&folder.join("index.db"))?)?;
         Ok(Taken { folder, epoch, key, head, objects })
     }
 
@@ -263,14 +254,14 @@ impl<R: Read> Write for Same<R> {
 }
 
 /// The objects of all complete batches that an index names, with their sizes.
-fn objects(index: &Connection) -> Result<Vec<(ObjectName, u64)>, rusqlite::Error> {
-    let mut select = index.prepare(
+fn objects(index: &Connection) -> database::Result<Vec<(ObjectName, u64)>> {
+    let mut select = index.prepare_cached(
         "SELECT pack.name, pack.bytes FROM pack JOIN batch ON batch.id = pack.batch
-         WHERE batch.complete
+         WHERE batch.complete = 1
          UNION SELECT document.name, document.bytes FROM document
-         JOIN batch ON batch.id = document.batch WHERE batch.complete
+         JOIN batch ON batch.id = document.batch WHERE batch.complete = 1
          UNION SELECT manifest.name, manifest.bytes FROM manifest
-         JOIN batch ON batch.id = manifest.batch WHERE batch.complete ORDER BY 1",
+         JOIN batch ON batch.id = manifest.batch WHERE batch.complete = 1 ORDER BY 1",
     )?;
     let objects = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     objects.collect()

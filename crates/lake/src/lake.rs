@@ -12,13 +12,13 @@
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::consumer::Consumer;
-use crate::database::DatabaseError;
+use crate::database::{Connection, DatabaseError};
 use crate::index::{self, Index};
 use crate::kek::Keks;
 use crate::kek_file::FileKeks;
 use crate::keys::{Kek, KeyError, Keys};
 use crate::layout::Layout;
-use crate::lookup::{KEYS, Lookup};
+use crate::lookup::Lookup;
 use crate::note::NoteKey;
 use crate::objects::{OBJECT_DOMAIN, ObjectName, Objects};
 use crate::zones::{ZoneError, Zones};
@@ -63,12 +63,6 @@ pub enum LayoutError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] DatabaseError),
-}
-
-impl From<rusqlite::Error> for LayoutError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Index(error.into())
-    }
 }
 
 /// Long work that was told to stop. It is taken up again when it is started again.
@@ -202,7 +196,7 @@ impl Lake {
 
     /// The record key of a patient, if this centre holds it.
     pub fn record_key(&self, patient: PatientId) -> Result<Option<RecordKey>, KeyError> {
-        let read = || self.lookup.read(|keys| self.keys.record_key(keys, KEYS, patient));
+        let read = || self.lookup.read(|keys| self.keys.record_key(keys, patient));
         match read() {
             // What was read a moment ago is wrapped under a key that was destroyed since.
             Err(error) if error.is_gone() => read(),
@@ -216,10 +210,7 @@ impl Lake {
 
     /// The layout that is current in the snapshot of `connection`. Parsed once per version, for a
     /// version never changes its content.
-    pub(crate) fn layout(
-        &self,
-        connection: &rusqlite::Connection,
-    ) -> Result<Arc<Layout>, LayoutError> {
+    pub(crate) fn layout(&self, connection: &Connection) -> Result<Arc<Layout>, LayoutError> {
         let version = index::state(connection)?.ok_or(LayoutError::Empty)?.catalogue;
         let known = self.layout.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(known) = known.filter(|known| known.catalogue.version() == version) {

@@ -256,8 +256,8 @@ pub(crate) fn comes_again(world: &World) {
 /// The files of all packs, by their paths in the folder of the objects.
 pub(crate) fn pack_files(world: &World, lake: &Lake) -> BTreeMap<PathBuf, Vec<u8>> {
     let names = lake.index.look(|index| {
-        let mut select = index.prepare("SELECT name FROM pack")?;
-        let names = select.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        let mut select = index.prepare_cached("SELECT name FROM pack")?;
+        let names = select.query_map([], |row| row.get::<[u8; 32]>(0))?;
         names.map(|name| name.map(hex::encode)).collect::<Result<Vec<_>, _>>()
     });
     let names = names.unwrap();

@@ -279,7 +279,7 @@ fn rows_that_are_whole_in_a_damaged_pack_need_no_source() {
     let sql = "SELECT start FROM extent JOIN pack ON pack.id = extent.pack JOIN batch
                ON batch.id = pack.batch WHERE of_table = 'scan' AND patient = ?1";
     let patient = lake.keys.patient(b"PAT-4713");
-    let start = |index: &Connection| index.query_row(sql, [patient], |row| row.get::<_, u64>(0));
+    let start = |index: &Connection| index.query_row(sql, [patient], |row| row.get::<u64>(0));
     let start = usize::try_from(lake.page(start).unwrap()).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[start + 30] ^= 1;
@@ -405,7 +405,7 @@ fn what_belongs_to_an_erased_patient_is_never_brought_again() {
                WHERE patient = ?1";
     let places: Vec<(ObjectName, u64, u64)> = lake
         .page(|index| {
-            let mut select = index.prepare(sql)?;
+            let mut select = index.prepare_cached(sql)?;
             let rows =
                 select.query_map([patient], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             rows.collect()
@@ -443,7 +443,7 @@ fn each_copy_of_a_manifest_mends_the_other_and_two_lost_ones_come_with_the_next_
     let whole = raw(&world);
     let spoil = "UPDATE manifest SET sealed = zeroblob(9)";
     let change = |sql: &str| {
-        let index = Connection::open(world.root().join("index.db")).unwrap();
+        let index = Connection::open_copy(&world.root().join("index.db")).unwrap();
         index.execute(sql, []).unwrap();
     };
     let remove = || {
@@ -554,7 +554,7 @@ fn what_does_not_fit_in_the_databases_is_told() {
     ] {
         let world = World::new();
         drop(world.filled());
-        Connection::open(world.root().join(file)).unwrap().execute(sql, []).unwrap();
+        Connection::open_copy(&world.root().join(file)).unwrap().execute(sql, []).unwrap();
         let look = ScrubOptions { look_only: true, ..ScrubOptions::default() };
         let report = world.open().scrub(look, &mut |_| {}).unwrap();
         assert!(report.databases.iter().any(|wrong| wrong.contains(told)), "{sql}: {report:?}");

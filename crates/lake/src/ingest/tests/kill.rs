@@ -39,8 +39,8 @@ fn end(world: &World) -> End {
 /// Every object but manifests, which say where the source lies.
 fn objects(world: &World, lake: &Lake) -> BTreeMap<PathBuf, Vec<u8>> {
     let names = lake.index.look(|index| {
-        let mut select = index.prepare("SELECT name FROM manifest")?;
-        let names = select.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        let mut select = index.prepare_cached("SELECT name FROM manifest")?;
+        let names = select.query_map([], |row| row.get::<[u8; 32]>(0))?;
         names.map(|name| name.map(hex::encode)).collect::<Result<Vec<_>, _>>()
     });
     let names = names.unwrap();
