@@ -15,7 +15,8 @@
 mod restore;
 
 use crate::crypt::{self, Cipher, MacKey};
-use crate::database::{self, Connection, DatabaseError};
+use crate::database::{self, Connection, DatabaseError, Half};
+use crate::index;
 use crate::kek::KeyEpoch;
 use crate::keys::{self, KeyError};
 use crate::lake::Lake;
@@ -157,9 +158,8 @@ impl Lake {
             return Err(failed(&folder)(error));
         }
         fs::create_dir(&folder).map_err(failed(&folder))?;
-        for name in ["index.db", "keys.db"] {
-            database::copy(&self.root.join(name), &folder.join(name))?;
-        }
+        self.databases.copy(Half::Index, &index::SCHEMA, &folder)?;
+        self.databases.copy(Half::Keys, keys::SCHEMA, &folder)?;
         let epoch = self.keys.change(keys::current)?;
         let key = crypt::random_secret();
         let wrapped = self.keys.wrap(epoch, PLACE, &key)?;

@@ -8,15 +8,25 @@
 //!
 //! [`change`]: Connection::change
 
+mod dialect;
+mod lock;
+mod postgres;
 mod sqlite;
 mod statement;
+mod transfer;
 
+pub(crate) use lock::{Lock, LockError};
+use postgres::Postgres;
+pub use postgres::PostgresAt;
 pub(crate) use rusqlite::params;
 pub(crate) use rusqlite::types::{ToSql, Value};
-pub(crate) use sqlite::Pages;
-pub(crate) use statement::{OptionalExtension, Parameters, Row, Statement};
+pub(crate) use statement::{Inserts, OptionalExtension, Parameters, Row, Statement};
+#[cfg(test)]
+pub(crate) use transfer::dump;
+use transfer::table_names;
+pub(crate) use transfer::{Transferred, content, transfer};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a database could not do.
@@ -41,6 +51,12 @@ pub enum DatabaseError {
         /// The version this program knows.
         expected: i64,
     },
+    /// The server does not answer.
+    #[error(
+        "the PostgreSQL server of the lake does not answer; see that it runs and can be reached, \
+         and run it again"
+    )]
+    Unreachable(#[source] Cause),
     /// A row that has to be there is not.
     #[error("a database of the lake lacks a row; restore it from a backup")]
     NoRow,
@@ -56,22 +72,64 @@ pub(crate) type Result<T> = std::result::Result<T, DatabaseError>;
 /// The format that a database states.
 const FORMAT: i64 = 3;
 
-/// A connection to one database, or to a reader's view of several.
+/// One of the two databases of a lake. Each has its own writers; no table has the name of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// The index: `index.db`, or the schema `lake`.
+    Index = 1,
+    /// Wrapped keys and links: `keys.db`, or the schema `keys`.
+    Keys = 2,
+}
+
+/// Where the databases of a lake are.
+#[derive(Clone, Debug)]
+pub(crate) enum Databases {
+    /// Files in a folder.
+    Files(PathBuf),
+    Postgres(PostgresAt),
+}
+
+impl Databases {
+    /// Opens one to write it, making its tables first when they are not there.
+    pub(crate) fn open(&self, half: Half, tables: &str) -> Result<Connection> {
+        match self {
+            Self::Files(folder) => sqlite::open(folder, half, tables).map(Connection::Sqlite),
+            Self::Postgres(at) => {
+                let server = Postgres::open(at, Some(half));
+                server.set_up(half, tables)?;
+                Ok(Connection::Postgres(Box::new(server)))
+            }
+        }
+    }
+
+    /// Opens both to read them together. They have to be there.
+    pub(crate) fn open_to_read(&self) -> Result<Connection> {
+        match self {
+            Self::Files(folder) => sqlite::open_to_read(folder).map(Connection::Sqlite),
+            Self::Postgres(at) => Ok(Connection::Postgres(Box::new(Postgres::open(at, None)))),
+        }
+    }
+
+    /// Copies one, as it is now, to a file in a folder.
+    pub(crate) fn copy(&self, half: Half, tables: &str, folder: &Path) -> Result<()> {
+        match self {
+            Self::Files(from) => sqlite::copy(from, half, folder),
+            Self::Postgres(_) => {
+                let to = sqlite::open(folder, half, tables).map(Connection::Sqlite)?;
+                transfer(&self.open(half, tables)?, &to, half, tables)?;
+                to.become_a_file()
+            }
+        }
+    }
+}
+
+/// A connection to one database, or to a reader's view of both.
 pub(crate) enum Connection {
     Sqlite(rusqlite::Connection),
+    Postgres(Box<Postgres>),
 }
 
 impl Connection {
-    /// Opens a file to write it, making it first when it is not there. Keeps so much of it in memory.
-    pub(crate) fn open(path: &Path, schema: &str, pages: Pages) -> Result<Self> {
-        sqlite::open(path, schema, pages).map(Self::Sqlite)
-    }
-
-    /// Opens existing files to read them together; no table has the name of another.
-    pub(crate) fn open_to_read(first: &Path, second: &Path) -> Result<Self> {
-        sqlite::open_to_read(first, second).map(Self::Sqlite)
-    }
-
     /// Opens a [`copy`] to look into it.
     pub(crate) fn open_copy(path: &Path) -> Result<Self> {
         sqlite::open_copy(path).map(Self::Sqlite)
@@ -81,6 +139,7 @@ impl Connection {
     pub(crate) fn prepare_cached(&self, sql: &str) -> Result<Statement<'_>> {
         match self {
             Self::Sqlite(connection) => Ok(Statement::Sqlite(connection.prepare_cached(sql)?)),
+            Self::Postgres(server) => Ok(Statement::Postgres(server, sql.to_owned())),
         }
     }
 
@@ -99,6 +158,17 @@ impl Connection {
         self.prepare_cached(sql)?.query_row(parameters, read)
     }
 
+    /// Inserts rows: `add` gives their values to a statement with one `VALUES (?1, …)`.
+    pub(crate) fn insert<E: From<DatabaseError>>(
+        &self,
+        sql: &str,
+        add: impl FnOnce(&mut Inserts<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut inserts = Inserts::new(self, sql)?;
+        add(&mut inserts)?;
+        Ok(inserts.end()?)
+    }
+
     /// Runs `work` as one durable change, alone; nothing is changed when it fails.
     pub(crate) fn change<T, E: From<DatabaseError>>(
         &self,
@@ -111,6 +181,12 @@ impl Connection {
                 transaction.commit().map_err(DatabaseError::from)?;
                 Ok(result)
             }
+            Self::Postgres(server) => {
+                let begun = server.begin()?;
+                let result = work(self)?;
+                begun.commit()?;
+                Ok(result)
+            }
         }
     }
 
@@ -119,6 +195,10 @@ impl Connection {
         &self,
         work: impl FnOnce(&Self) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        if let Self::Postgres(server) = self {
+            let _begun = server.begin_to_read()?;
+            return work(self);
+        }
         self.execute("BEGIN", [])?;
         let result = work(self);
         self.execute("COMMIT", [])?;
@@ -126,23 +206,43 @@ impl Connection {
     }
 
     /// Sees to it that the file holds nothing that was deleted from it. Waits for those who read.
+    /// A `PostgreSQL` server keeps it for as long as it likes; see `docs/adr/0016`.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         match self {
             Self::Sqlite(connection) => sqlite::checkpoint(connection),
+            Self::Postgres(_) => Ok(()),
         }
     }
 
-    /// Whether one of the databases is as it was written.
-    pub(crate) fn is_sound(&self, schema: &str) -> Result<bool> {
+    /// How a half is called that does not read as it was written; none when it does.
+    pub(crate) fn unsound(&self, half: Half, tables: &str) -> Result<Option<&'static str>> {
         match self {
-            Self::Sqlite(connection) => sqlite::is_sound(connection, schema),
+            Self::Sqlite(connection) => sqlite::unsound(connection, half),
+            Self::Postgres(server) => server.unsound(half, &table_names(tables)?),
         }
     }
-}
 
-/// Copies the database in a file, as it is now, to another.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
-    sqlite::copy(from, to)
+    /// How many bytes it takes.
+    pub(crate) fn bytes(&self) -> Result<u64> {
+        let sql = match self {
+            Self::Sqlite(_) => {
+                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            }
+            Self::Postgres(_) => {
+                "SELECT CAST(SUM(pg_total_relation_size(oid)) AS BIGINT) FROM pg_class
+                 WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+            }
+        };
+        self.query_row(sql, [], |row| row.get(0))
+    }
+
+    /// Leaves nothing beside the file that it is in, so that this can be copied.
+    fn become_a_file(self) -> Result<()> {
+        match self {
+            Self::Sqlite(connection) => sqlite::become_a_file(connection),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
 }
 
 /// Makes a copy a database of its own.
@@ -154,7 +254,7 @@ pub(crate) fn use_copy(path: &Path) -> Result<()> {
 impl Connection {
     /// Pretends that the disk has room for this many more pages.
     pub(crate) fn leave_room(&self, pages: u32) {
-        let Self::Sqlite(connection) = self;
+        let Self::Sqlite(connection) = self else { panic!("a server's disk has room") };
         let used: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.pragma_update(None, "max_page_count", used + pages).unwrap();
     }

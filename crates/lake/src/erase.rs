@@ -106,6 +106,7 @@ impl From<IngestError> for EraseError {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Lock(error) => Self::Lock(error),
+            IngestError::Index(error) => Self::Index(error),
             _ => Self::Busy,
         }
     }
@@ -180,7 +181,8 @@ impl Lake {
             Ok(_alone) => self.finish_erasures(),
             Err(IngestError::Busy) => Ok(()),
             Err(IngestError::Lock(error)) => Err(KeyError::Lock(error)),
-            Err(other) => unreachable!("a lock fails in two ways, not by {other}"),
+            Err(IngestError::Index(error)) => Err(error.into()),
+            Err(other) => unreachable!("a lock fails in three ways, not by {other}"),
         }
     }
 

@@ -12,7 +12,8 @@ pub(crate) mod vault;
 
 use crate::catalogue::Catalogue;
 use crate::database::{
-    self, Connection, DatabaseError, OptionalExtension, Pages, Row, hold, params,
+    self, Connection, DatabaseError, Databases, Half, Lock, LockError, OptionalExtension, Row,
+    hold, params,
 };
 use crate::frame::BatchName;
 use crate::keys::PatientKey;
@@ -21,10 +22,11 @@ use aegle_model::Timestamp;
 use aegle_vault::{Load, RowId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use vault::{End, Hubs};
 
-const SCHEMA: &str = "
+/// The tables.
+const LOADS: &str = "
     CREATE TABLE catalogue (version INTEGER PRIMARY KEY, hash BLOB NOT NULL, text TEXT NOT NULL);
     CREATE TABLE load (
         id INTEGER PRIMARY KEY, at INTEGER NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0
@@ -69,6 +71,10 @@ const SCHEMA: &str = "
         patients INTEGER NOT NULL, rows INTEGER NOT NULL, rows_without_patient INTEGER NOT NULL
     );
 ";
+
+/// The tables of the index.
+pub(crate) static SCHEMA: LazyLock<String> =
+    LazyLock::new(|| [LOADS, upkeep::SCHEMA, quality::SCHEMA].concat());
 
 /// What the lake holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,17 +176,26 @@ pub(crate) fn catalogue_text(
 pub(crate) struct Index(Mutex<Connection>);
 
 impl Index {
-    pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        let schema = [SCHEMA, upkeep::SCHEMA, quality::SCHEMA].concat();
-        Ok(Self(Mutex::new(Connection::open(path, &schema, Pages::Many)?)))
+    pub(crate) fn open(databases: &Databases) -> Result<Self, DatabaseError> {
+        Ok(Self(Mutex::new(databases.open(Half::Index, &SCHEMA)?)))
+    }
+
+    /// The lock that one ingest, or one erasure, holds; nothing when another does.
+    pub(crate) fn try_lock(&self, file: &Path) -> Result<Option<Lock<'_>>, LockError> {
+        Lock::try_take(&self.0, file)
+    }
+
+    /// How many bytes the index takes.
+    pub(crate) fn bytes(&self) -> Result<u64, DatabaseError> {
+        hold(&self.0).bytes()
     }
 
     pub(crate) fn state(&self) -> Result<Option<State>, DatabaseError> {
-        Ok(state(&hold(&self.0))?)
+        state(&hold(&self.0))
     }
 
     pub(crate) fn catalogue_text(&self, version: u32) -> Result<Option<String>, DatabaseError> {
-        Ok(catalogue_text(&hold(&self.0), version)?)
+        catalogue_text(&hold(&self.0), version)
     }
 
     /// The content that is current, by table.
@@ -188,7 +203,7 @@ impl Index {
         let connection = hold(&self.0);
         let mut select = connection.prepare_cached("SELECT of_table, content FROM live")?;
         let live = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(live.collect::<Result<_, _>>()?)
+        live.collect::<Result<_, _>>()
     }
 
     /// The number of the load after the last complete one.
@@ -206,7 +221,7 @@ impl Index {
     /// Whether a batch is there.
     pub(crate) fn has_batch(&self, name: &BatchName) -> Result<bool, DatabaseError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM batch WHERE name = ?1)";
-        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
+        hold(&self.0).query_row(sql, [name], |row| row.get(0))
     }
 
     /// Begins a batch that nobody sees yet.
@@ -229,14 +244,14 @@ impl Index {
             let pack = "INSERT INTO pack (batch, name, bytes) VALUES (?1, ?2, ?3) RETURNING id";
             let pack: i64 =
                 connection.query_row(pack, params![batch, name, bytes], |row| row.get(0))?;
-            let mut insert = connection.prepare_cached(
-                "INSERT INTO extent (patient, batch, pack, start, length, rows)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?;
-            for extent in extents {
-                let (start, length, rows) = (extent.start, extent.length, extent.rows.len());
-                insert.execute(params![extent.patient, batch, pack, start, length, rows])?;
-            }
+            let insert = "INSERT INTO extent (patient, batch, pack, start, length, rows)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            connection.insert(insert, |inserts| {
+                extents.iter().try_for_each(|extent| {
+                    let Extent { patient, start, length, rows } = extent;
+                    inserts.add(params![patient, batch, pack, start, length, rows.len()])
+                })
+            })?;
             vault::add_satellites(connection, batch, extents)
         })
     }
@@ -244,7 +259,7 @@ impl Index {
     /// Whether a document is stored already.
     pub(crate) fn has_document(&self, name: &ObjectName) -> Result<bool, DatabaseError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM document WHERE name = ?1)";
-        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
+        hold(&self.0).query_row(sql, [name], |row| row.get(0))
     }
 
     /// Notes a stored document of a patient that a batch speaks of.
@@ -326,7 +341,7 @@ impl Index {
         let sql = "SELECT CAST(COALESCE(SUM(of_erased), 0) AS BIGINT) FROM batch WHERE id IN
                        (SELECT MAX(id) FROM batch WHERE complete = 1 GROUP BY of_table)
                    AND of_table IN (SELECT of_table FROM live)";
-        Ok(hold(&self.0).query_row(sql, [], |row| row.get(0))?)
+        hold(&self.0).query_row(sql, [], |row| row.get(0))
     }
 
     /// Removes every trace of a patient from all batches, and from what the file held before. What an
@@ -378,7 +393,17 @@ impl Index {
              UNION SELECT name FROM manifest",
         )?;
         let names = select.query_map([], |row| row.get(0))?;
-        Ok(names.collect::<Result<_, _>>()?)
+        names.collect::<Result<_, _>>()
+    }
+
+    /// Every object that the index knows, with its size.
+    pub(crate) fn sizes(&self) -> Result<Vec<(ObjectName, u64)>, DatabaseError> {
+        let connection = hold(&self.0);
+        let mut select = connection.prepare_cached(
+            "SELECT name, bytes FROM pack UNION SELECT name, bytes FROM document
+             UNION SELECT name, bytes FROM manifest ORDER BY 1",
+        )?;
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
 
     /// Runs `work` on the writing connection.

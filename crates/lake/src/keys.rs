@@ -9,7 +9,10 @@
 //! written under an epoch that a [rotation](crate::rotate) has left behind.
 
 use crate::crypt::{self, MacKey, Secret};
-use crate::database::{self, Connection, DatabaseError, OptionalExtension, Pages, hold, params};
+use crate::database::{
+    self, Connection, DatabaseError, Databases, Half, Lock, LockError, OptionalExtension, hold,
+    params,
+};
 use crate::kek::{KekError, Keks, KeyEpoch};
 use aegle_model::{Handle, PatientId, RecordKey};
 use std::path::Path;
@@ -82,6 +85,15 @@ impl KeyError {
     }
 }
 
+impl From<LockError> for KeyError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::File(error) => Self::Lock(error),
+            LockError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
 impl From<KekError> for KeyError {
     fn from(error: KekError) -> Self {
         match error {
@@ -98,7 +110,8 @@ pub(crate) type PatientKey = [u8; 16];
 /// How the lake calls a [`PatientId`]: a keyed hash of it.
 pub(crate) type PersonKey = [u8; 16];
 
-const SCHEMA: &str = "
+/// The tables.
+pub(crate) const SCHEMA: &str = "
     CREATE TABLE secret (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE patient (patient BLOB PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE record (person BLOB PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID;
@@ -153,8 +166,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn open(path: &Path, keks: Arc<dyn Keks>) -> Result<Self, KeyError> {
-        let database = Connection::open(path, SCHEMA, Pages::Few)?;
+    pub(crate) fn open(databases: &Databases, keks: Arc<dyn Keks>) -> Result<Self, KeyError> {
+        let database = databases.open(Half::Keys, SCHEMA)?;
         let secrets = |database: &Connection| {
             begin(database, &*keks)?;
             let secret = |name| secret(database, &*keks, name);
@@ -296,6 +309,16 @@ impl Keys {
         Ok(Some(RecordKey::from_array(*key)))
     }
 
+    /// Waits until nobody rotates; nobody does while it is held.
+    pub(crate) fn lock(&self, file: &Path) -> Result<Lock<'_>, LockError> {
+        Lock::take(&self.database, file)
+    }
+
+    /// The same, unless somebody rotates.
+    pub(crate) fn try_lock(&self, file: &Path) -> Result<Option<Lock<'_>>, LockError> {
+        Lock::try_take(&self.database, file)
+    }
+
     /// Runs `work` as one durable change of the key store.
     pub(crate) fn change<T, E: From<DatabaseError>>(
         &self,
@@ -392,7 +415,7 @@ mod tests {
 
     fn keys(folder: &tempfile::TempDir, kek: u8) -> Result<Keys, KeyError> {
         let keks = FileKeks::new(folder.path().join("keks"), &Kek::from_array([kek; 32]));
-        Keys::open(&folder.path().join("keys.db"), Arc::new(keks))
+        Keys::open(&Databases::Files(folder.path().to_owned()), Arc::new(keks))
     }
 
     #[test]

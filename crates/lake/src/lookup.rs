@@ -2,22 +2,22 @@
 //!
 //! Everything that one read asks for comes from one snapshot, whatever an ingest does meanwhile.
 
-use crate::database::{self, Connection, DatabaseError, OptionalExtension, hold, params};
+use crate::database::{
+    self, Connection, DatabaseError, Databases, OptionalExtension, hold, params,
+};
 use crate::frame::BatchName;
 use crate::index::{self, vault};
 use crate::keys::{PatientKey, PersonKey};
 use crate::objects::ObjectName;
 use aegle_vault::{Load, Validity};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How many connections there are at most. Who finds none free waits: a look-up is short.
 const OPEN_MAX: usize = 8;
 
 pub(crate) struct Lookup {
-    index: PathBuf,
-    keys: PathBuf,
+    databases: Databases,
     pool: Mutex<Pool>,
     freed: Condvar,
 }
@@ -80,8 +80,8 @@ impl Found {
 }
 
 impl Lookup {
-    pub(crate) fn new(index: PathBuf, keys: PathBuf) -> Self {
-        Self { index, keys, pool: Mutex::default(), freed: Condvar::new() }
+    pub(crate) fn new(databases: Databases) -> Self {
+        Self { databases, pool: Mutex::default(), freed: Condvar::new() }
     }
 
     /// Runs `work` on one snapshot.
@@ -92,7 +92,7 @@ impl Lookup {
         let mut turn = Turn { lookup: self, connection: self.idle() };
         let connection = match turn.connection.take() {
             Some(connection) => connection,
-            None => Connection::open_to_read(&self.index, &self.keys)?,
+            None => self.databases.open_to_read()?,
         };
         let result = connection.snapshot(work);
         turn.connection = Some(connection);

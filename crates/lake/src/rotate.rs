@@ -5,11 +5,11 @@
 //! make sure that nothing was left behind; destroy the old key. A rotation that was killed is taken
 //! up at any of them, for what is there says how far it came. One rotation at a time.
 
-use crate::database::{self, Connection, Row, Value, params};
+use crate::database::{self, Connection, Lock, Row, Value, params};
 use crate::kek::{KekError, KeyEpoch};
 use crate::keys::{self, KeyError, Keys, PersonKey, place};
 use crate::lake::Lake;
-use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 
 /// How many keys are wrapped again in one transaction.
 const AT_ONCE: u32 = 16_384;
@@ -55,23 +55,17 @@ impl Lake {
         if self.keys.keks().epochs()?.len() < 2 {
             return Ok(());
         }
-        let lock = self.keys_lock()?;
-        match lock.try_lock() {
-            Ok(()) => self.keys.finish_rotation(&mut |_| {}).map(|_| ()),
-            Err(TryLockError::WouldBlock) => Ok(()),
-            Err(TryLockError::Error(error)) => Err(KeyError::Lock(error)),
-        }
+        let Some(_alone) = self.keys.try_lock(&self.keys_lock())? else { return Ok(()) };
+        self.keys.finish_rotation(&mut |_| {}).map(|_| ())
     }
 
     /// Waits until nobody rotates; nobody does while it is held.
-    pub(crate) fn lock_keys(&self) -> Result<File, KeyError> {
-        let lock = self.keys_lock()?;
-        lock.lock().map_err(KeyError::Lock)?;
-        Ok(lock)
+    pub(crate) fn lock_keys(&self) -> Result<Lock<'_>, KeyError> {
+        Ok(self.keys.lock(&self.keys_lock())?)
     }
 
-    fn keys_lock(&self) -> Result<File, KeyError> {
-        File::create(self.root.join("keys.lock")).map_err(KeyError::Lock)
+    fn keys_lock(&self) -> PathBuf {
+        self.root.join("keys.lock")
     }
 }
 

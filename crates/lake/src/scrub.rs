@@ -15,9 +15,11 @@ mod tests;
 
 use crate::crypt;
 use crate::damage::{Damage, Fate, ObjectKind, What};
-use crate::database::{self, Connection, DatabaseError};
+use crate::database::{self, Connection, DatabaseError, Half};
+use crate::index;
 use crate::index::upkeep::{self, Found, ObjectRow};
 use crate::ingest::IngestError;
+use crate::keys;
 use crate::lake::{Interrupted, Lake};
 use crate::manifest::KeepError;
 use crate::objects::{OBJECT_DOMAIN, ObjectError, ObjectName};
@@ -276,9 +278,10 @@ impl Lake {
     /// What is wrong with the databases and between them.
     fn check_databases(&self) -> Result<Vec<String>, DatabaseError> {
         let mut wrong = Vec::new();
-        for (schema, file) in [("main", "index.db"), ("keys", "keys.db")] {
-            if !self.page(|connection| connection.is_sound(schema))? {
-                wrong.push(format!("`{file}` is damaged; restore it from a backup"));
+        let halves = [(Half::Index, index::SCHEMA.as_str()), (Half::Keys, keys::SCHEMA)];
+        for (half, tables) in halves {
+            if let Some(name) = self.page(|connection| connection.unsound(half, tables))? {
+                wrong.push(format!("{name} is damaged; restore it from a backup"));
             }
         }
         for (sql, what) in CONSISTENT {

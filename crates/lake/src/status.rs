@@ -103,7 +103,7 @@ impl Lake {
         }
         status.last_ingest = loads.last().and_then(|at| text(*at));
         let objects = self.index.look(index::stored)?;
-        let (satellites, bytes) = (self.index.look(vault::satellites)?, self.index_bytes()?);
+        let (satellites, bytes) = (self.index.look(vault::satellites)?, self.index.bytes()?);
         let first = loads.first().and_then(|at| text(*at));
         let zone = |zone, count, bytes| ZoneStatus { zone, count, bytes, oldest: first.clone() };
         status.zones =
@@ -114,11 +114,6 @@ impl Lake {
             status.zones.push(look_into(&self.root, name, is_whole)?);
         }
         Ok(status)
-    }
-
-    fn index_bytes(&self) -> Result<u64, StatusError> {
-        let failed = |source| StatusError::Zone { zone: "structured", source };
-        Ok(fs::metadata(self.root.join("index.db")).map_err(failed)?.len())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{MAGIC, PLACE, SNAPSHOT, is_object, objects, place};
 use crate::crypt::Cipher;
-use crate::database::{self, Connection, DatabaseError};
+use crate::database::{self, Connection, DatabaseError, Databases};
 use crate::kek::{KekError, Keks, KeyEpoch};
 use crate::keys::{self, KeyError, Keys};
 use crate::lake::create_private;
@@ -104,7 +104,7 @@ fn fill(dir: &Path, root: &Path, keks: Arc<dyn Keks>) -> Result<Restored, Restor
         database::use_copy(&root.join(name))?;
     }
     let store = Objects::in_folder(&root.join("raw"))?;
-    let wrapped = Keys::open(&root.join("keys.db"), keks)?;
+    let wrapped = Keys::open(&Databases::Files(root.to_owned()), keks)?;
     let named = objects(&Connection::open_copy(&root.join("index.db"))?)?;
     let mut restored = Restored { height, objects: named.len() as u64, bytes: 0 };
     for (name, bytes) in named {

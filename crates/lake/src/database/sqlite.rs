@@ -1,6 +1,6 @@
 //! `SQLite` files.
 
-use super::{DatabaseError, FORMAT, Result};
+use super::{DatabaseError, FORMAT, Half, Result};
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,52 +21,52 @@ impl From<Error> for DatabaseError {
     }
 }
 
-/// How much of a file is kept in memory by who writes it.
-#[derive(Clone, Copy)]
-pub(crate) enum Pages {
-    Few,
-    /// 256 MiB.
-    Many,
+const fn file(half: Half) -> &'static str {
+    match half {
+        Half::Index => "index.db",
+        Half::Keys => "keys.db",
+    }
 }
 
-pub(super) fn open(path: &Path, schema: &str, pages: Pages) -> Result<Connection> {
-    let mut connection = Connection::open(path)?;
+pub(super) fn open(folder: &Path, half: Half, tables: &str) -> Result<Connection> {
+    let mut connection = Connection::open(folder.join(file(half)))?;
     connection.busy_timeout(PATIENCE)?;
     let mut found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found == 0 {
         connection.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL;")?;
-        found = create(&mut connection, schema)?;
+        found = create(&mut connection, tables)?;
     }
     if found != FORMAT {
         return Err(DatabaseError::Format { found, expected: FORMAT });
     }
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")?;
-    if let Pages::Many = pages {
+    if half == Half::Index {
+        // 256 MiB: rows come in the order of patients, and the tables are large.
         connection.pragma_update(None, "cache_size", -262_144)?;
     }
     Ok(connection)
 }
 
 /// Makes the tables, unless another process just did.
-fn create(connection: &mut Connection, schema: &str) -> Result<i64> {
+fn create(connection: &mut Connection, tables: &str) -> Result<i64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found != 0 {
         return Ok(found);
     }
-    transaction.execute_batch(schema)?;
+    transaction.execute_batch(tables)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()?;
     Ok(FORMAT)
 }
 
-pub(super) fn open_to_read(first: &Path, second: &Path) -> Result<Connection> {
+pub(super) fn open_to_read(folder: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(first, flags)?;
+    let connection = Connection::open_with_flags(folder.join(file(Half::Index)), flags)?;
     connection.busy_timeout(PATIENCE)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA mmap_size = 268435456;")?;
     connection.set_prepared_statement_cache_capacity(32);
-    connection.execute("ATTACH ?1 AS keys", [text(second)?])?;
+    connection.execute("ATTACH ?1 AS keys", [text(&folder.join(file(Half::Keys)))?])?;
     Ok(connection)
 }
 
@@ -95,15 +95,27 @@ pub(super) fn checkpoint(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
-    Connection::open(from)?.execute("VACUUM INTO ?1", [text(to)?])?;
+pub(super) fn copy(from: &Path, half: Half, to: &Path) -> Result<()> {
+    let connection = Connection::open(from.join(file(half)))?;
+    connection.execute("VACUUM INTO ?1", [text(&to.join(file(half)))?])?;
     Ok(())
 }
 
-/// Whether the pages of a database, which the connection calls `schema`, hold together.
-pub(super) fn is_sound(connection: &Connection, schema: &str) -> Result<bool> {
-    let sql = format!("PRAGMA {schema}.quick_check(1)");
-    Ok(connection.query_row(&sql, [], |row| row.get::<_, String>(0)).map(|said| said == "ok")?)
+/// The name of the file of a half whose pages do not hold together.
+pub(super) fn unsound(connection: &Connection, half: Half) -> Result<Option<&'static str>> {
+    let (schema, file) = match half {
+        Half::Index => ("main", "`index.db`"),
+        Half::Keys => ("keys", "`keys.db`"),
+    };
+    let check = format!("PRAGMA {schema}.quick_check(1)");
+    let said: String = connection.query_row(&check, [], |row| row.get(0))?;
+    Ok((said != "ok").then_some(file))
+}
+
+/// Ends with the journal that leaves nothing beside the file.
+pub(super) fn become_a_file(connection: Connection) -> Result<()> {
+    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+    connection.close().map_err(|(_, error)| error.into())
 }
 
 fn text(path: &Path) -> Result<&str> {

@@ -1,7 +1,9 @@
 //! Statements, their parameters, and the rows that they yield; as `rusqlite` has them.
 
-use super::{DatabaseError, Result, ToSql};
+use super::postgres::{self, Postgres};
+use super::{Connection, DatabaseError, Result, ToSql};
 use rusqlite::types::FromSql;
+use sqlx::postgres::{PgArguments, PgRow};
 
 /// The values of a statement's parameters: `[]`, an array of one type, or `params![…]`.
 pub(crate) trait Parameters {
@@ -35,6 +37,7 @@ arrays!(1 2 3 4);
 /// A prepared statement.
 pub(crate) enum Statement<'c> {
     Sqlite(rusqlite::CachedStatement<'c>),
+    Postgres(&'c Postgres, String),
 }
 
 impl Statement<'_> {
@@ -42,6 +45,7 @@ impl Statement<'_> {
     pub(crate) fn execute(&mut self, parameters: impl Parameters) -> Result<usize> {
         match self {
             Self::Sqlite(statement) => Ok(parameters.give(|values| statement.execute(values))?),
+            Self::Postgres(server, sql) => parameters.give(|values| server.execute(sql, values)),
         }
     }
 
@@ -50,6 +54,10 @@ impl Statement<'_> {
         match self {
             Self::Sqlite(statement) => {
                 Ok(Rows::Sqlite(parameters.give(|values| statement.query(values))?))
+            }
+            Self::Postgres(server, sql) => {
+                let rows = parameters.give(|values| server.rows(sql, values))?;
+                Ok(Rows::Postgres(rows.into_iter(), None))
             }
         }
     }
@@ -81,12 +89,18 @@ impl Statement<'_> {
 /// Rows, one after the other.
 pub(crate) enum Rows<'s> {
     Sqlite(rusqlite::Rows<'s>),
+    /// Those that are left, and the one that is looked at.
+    Postgres(std::vec::IntoIter<PgRow>, Option<PgRow>),
 }
 
 impl Rows<'_> {
     pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>> {
         match self {
             Self::Sqlite(rows) => Ok(rows.next()?.map(Row::Sqlite)),
+            Self::Postgres(left, row) => {
+                *row = left.next();
+                Ok(row.as_ref().map(Row::Postgres))
+            }
         }
     }
 }
@@ -94,6 +108,7 @@ impl Rows<'_> {
 /// One row.
 pub(crate) enum Row<'r> {
     Sqlite(&'r rusqlite::Row<'r>),
+    Postgres(&'r PgRow),
 }
 
 impl Row<'_> {
@@ -101,6 +116,10 @@ impl Row<'_> {
     pub(crate) fn get<T: FromSql>(&self, column: usize) -> Result<T> {
         match self {
             Self::Sqlite(row) => Ok(row.get(column)?),
+            Self::Postgres(row) => {
+                let value = T::column_result(postgres::value(row, column)?);
+                value.map_err(|error| DatabaseError::Other(error.into()))
+            }
         }
     }
 }
@@ -118,6 +137,52 @@ impl<T, F: FnMut(&Row<'_>) -> Result<T>> Iterator for Mapped<'_, F> {
         match self.rows.next() {
             Ok(row) => row.map(|row| (self.read)(&row)),
             Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// How many rows are inserted by one statement.
+const AT_ONCE: usize = 256;
+
+/// Rows on their way into a table: a server is given many at once.
+pub(crate) enum Inserts<'c> {
+    Sqlite(rusqlite::CachedStatement<'c>),
+    Postgres { server: &'c Postgres, sql: String, rows: usize, values: PgArguments },
+}
+
+impl<'c> Inserts<'c> {
+    pub(super) fn new(connection: &'c Connection, sql: &str) -> Result<Self> {
+        Ok(match connection {
+            Connection::Sqlite(connection) => Self::Sqlite(connection.prepare_cached(sql)?),
+            Connection::Postgres(server) => {
+                let values = PgArguments::default();
+                Self::Postgres { server, sql: sql.to_owned(), rows: 0, values }
+            }
+        })
+    }
+
+    pub(crate) fn add(&mut self, parameters: impl Parameters) -> Result<()> {
+        match self {
+            Self::Sqlite(statement) => {
+                parameters.give(|values| statement.execute(values))?;
+            }
+            Self::Postgres { server, sql, rows, values } => {
+                parameters.give(|given| postgres::add(values, given))?;
+                *rows += 1;
+                if *rows == AT_ONCE {
+                    server.insert(sql, std::mem::take(rows), &std::mem::take(values))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn end(self) -> Result<()> {
+        match self {
+            Self::Postgres { server, sql, rows, values } if rows > 0 => {
+                server.insert(&sql, rows, &values)
+            }
+            _ => Ok(()),
         }
     }
 }

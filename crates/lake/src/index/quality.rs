@@ -140,8 +140,10 @@ impl Index {
         let stats = serde_json::to_string(stats).expect("counts and names are plain JSON");
         let sql = "INSERT INTO facts (batch, patients, rows, stats) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (batch) DO UPDATE SET patients = ?2, rows = ?3, stats = ?4";
-        hold(&self.0).execute(sql, params![batch, patients, rows, stats])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![batch, patients, rows, stats])?;
+            Ok(())
+        })
     }
 
     /// What was counted when a table last came in.
@@ -168,7 +170,6 @@ impl Index {
 
     /// Notes a batch in quarantine, unless it is known there. Yields how it stands.
     pub(crate) fn hold_back(&self, row: &QuarantineRow) -> Result<Standing, DatabaseError> {
-        let connection = hold(&self.0);
         // What was replaced and comes again waits again.
         let sql = "INSERT INTO quarantine
                        (name, of_table, noted, standing, rows, wrong_rows, orphans, sealed)
@@ -178,9 +179,11 @@ impl Index {
         let (noted, replaced) = (row.noted.to_string(), Standing::Replaced.to_string());
         let QuarantineRow { name, table, sealed, .. } = row;
         let values = params![name, table, noted, standing, rows, wrong, orphans, sealed, replaced];
-        connection.execute(sql, values)?;
-        let select = "SELECT standing FROM quarantine WHERE name = ?1";
-        Ok(connection.query_row(select, [name], |row| word(row, 0))?)
+        self.change(|connection| {
+            connection.execute(sql, values)?;
+            let select = "SELECT standing FROM quarantine WHERE name = ?1";
+            connection.query_row(select, [name], |row| word(row, 0))
+        })
     }
 
     /// How a content stands in quarantine; none when it never was there.
@@ -192,7 +195,9 @@ impl Index {
     /// Notes what somebody decided about a batch in quarantine.
     pub(crate) fn decide(&self, name: &BatchName, standing: Standing) -> Result<(), DatabaseError> {
         let sql = "UPDATE quarantine SET standing = ?2 WHERE name = ?1";
-        hold(&self.0).execute(sql, params![name, standing.to_string()])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![name, standing.to_string()])?;
+            Ok(())
+        })
     }
 }

@@ -213,8 +213,10 @@ impl Index {
         let sql = "INSERT INTO manifest (batch, name, bytes, sealed) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (batch) DO UPDATE SET name = ?2, bytes = ?3, sealed = ?4";
         let ManifestRow { name, bytes, sealed } = manifest;
-        hold(&self.0).execute(sql, params![batch, name, bytes, sealed])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![batch, name, bytes, sealed])?;
+            Ok(())
+        })
     }
 
     /// What a repair needs to know of a batch.
@@ -322,8 +324,10 @@ impl Index {
                    WHERE damage.fate = 'repaired'
                    OR (damage.fate = ?5 AND damage.what <> ?4)";
         let (kind, what, now) = (kind.to_string(), what.to_string(), now.to_string());
-        hold(&self.0).execute(sql, params![object, batch, kind, what, fate, now])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![object, batch, kind, what, fate, now])?;
+            Ok(())
+        })
     }
 
     /// Notes what became of a damaged object.
@@ -334,8 +338,10 @@ impl Index {
         reason: Option<&str>,
     ) -> Result<(), DatabaseError> {
         let sql = "UPDATE damage SET fate = ?2, reason = ?3 WHERE object = ?1";
-        hold(&self.0).execute(sql, params![object, fate.to_string(), reason])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![object, fate.to_string(), reason])?;
+            Ok(())
+        })
     }
 
     /// The objects that are damaged still and of this fate, batch by batch.
@@ -368,7 +374,9 @@ impl Index {
     ) -> Result<(), DatabaseError> {
         let sql = "INSERT INTO scrub (id, position, ended) VALUES (1, ?1, ?2) ON CONFLICT (id)
                    DO UPDATE SET position = ?1, ended = COALESCE(?2, scrub.ended)";
-        hold(&self.0).execute(sql, params![position, ended.map(|time| time.to_string())])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![position, ended.map(|time| time.to_string())])?;
+            Ok(())
+        })
     }
 }

@@ -51,42 +51,49 @@ pub(super) fn add_satellites(
     batch: i64,
     extents: &[Extent],
 ) -> database::Result<()> {
-    let mut satellites = connection
-        .prepare_cached("INSERT INTO satellite (patient, batch, rows) VALUES (?1, ?2, ?3)")?;
-    let mut person = connection.prepare_cached(
-        "INSERT INTO hub_person (key, batch) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-    )?;
-    let mut event = connection.prepare_cached(
-        "INSERT INTO hub_event (patient, key, batch) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-    )?;
-    for extent in extents {
-        satellites.execute(params![extent.patient, batch, encode(&extent.rows)])?;
-        person.execute(params![extent.patient, batch])?;
-        for key in extent.rows.iter().filter_map(|row| row.event) {
-            event.execute(params![extent.patient, key.as_bytes(), batch])?;
+    let satellites = "INSERT INTO satellite (patient, batch, rows) VALUES (?1, ?2, ?3)";
+    connection.insert(satellites, |inserts| {
+        extents.iter().try_for_each(|Extent { patient, rows, .. }| {
+            inserts.add(params![patient, batch, encode(rows)])
+        })
+    })?;
+    let persons = "INSERT INTO hub_person (key, batch) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    connection.insert(persons, |inserts| {
+        extents.iter().try_for_each(|extent| inserts.add(params![extent.patient, batch]))
+    })?;
+    let events =
+        "INSERT INTO hub_event (patient, key, batch) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    connection.insert(events, |inserts| {
+        for Extent { patient, rows, .. } in extents {
+            for key in rows.iter().filter_map(|row| row.event) {
+                inserts.add(params![patient, key.as_bytes(), batch])?;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 pub(super) fn add_hubs(connection: &Connection, batch: i64, hubs: &Hubs) -> database::Result<()> {
-    for (hub, key) in hubs {
-        let table = hub_table(*hub);
+    for hub in Hub::ALL {
+        let table = hub_table(hub);
         let sql =
             format!("INSERT INTO {table} (key, batch) VALUES (?1, ?2) ON CONFLICT DO NOTHING");
-        connection.prepare_cached(&sql)?.execute(params![key.as_bytes(), batch])?;
+        connection.insert(&sql, |inserts| {
+            let mut keys = hubs.iter().filter(|(of, _)| *of == hub);
+            keys.try_for_each(|(_, key)| inserts.add(params![key.as_bytes(), batch]))
+        })?;
     }
     Ok(())
 }
 
 pub(super) fn add_ends(connection: &Connection, load: Load, ends: &[End]) -> database::Result<()> {
-    let mut insert = connection
-        .prepare_cached("INSERT INTO ended (patient, batch, load, rows) VALUES (?1, ?2, ?3, ?4)")?;
-    for end in ends {
-        let rows: Vec<u8> = end.rows.iter().flat_map(|row| row.to_le_bytes()).collect();
-        insert.execute(params![end.patient, end.batch, load.0, rows])?;
-    }
-    Ok(())
+    let sql = "INSERT INTO ended (patient, batch, load, rows) VALUES (?1, ?2, ?3, ?4)";
+    connection.insert(sql, |inserts| {
+        ends.iter().try_for_each(|End { patient, batch, rows }| {
+            let rows: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
+            inserts.add(params![patient, batch, load.0, rows])
+        })
+    })
 }
 
 pub(super) fn forget(connection: &Connection, batch: i64) -> database::Result<()> {

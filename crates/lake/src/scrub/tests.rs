@@ -197,7 +197,7 @@ fn on_rotten(world: &World) -> (Lake, Arc<std::sync::Mutex<Option<Rot>>>) {
     fs::create_dir_all(world.root()).unwrap();
     let (store, rot) = Rotten::new(Arc::new(InMemory::new()));
     let objects = Objects::new(Arc::new(store), None);
-    let lake = Lake::open_with(&world.root(), keks(world), objects).unwrap();
+    let lake = Lake::open_with(&world.place(), keks(world), objects).unwrap();
     lake.ingest(&world.source()).unwrap();
     lake.link(person(1), "PAT-4711").unwrap();
     (lake, rot)
