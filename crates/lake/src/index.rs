@@ -11,13 +11,14 @@ pub(crate) mod upkeep;
 pub(crate) mod vault;
 
 use crate::catalogue::Catalogue;
+use crate::damage::What;
 use crate::database::{
     self, Connection, DatabaseError, Databases, Half, Lock, LockError, OptionalExtension, Row,
     hold, params,
 };
 use crate::frame::BatchName;
 use crate::keys::PatientKey;
-use crate::objects::ObjectName;
+use crate::objects::{ObjectError, ObjectName};
 use aegle_model::Timestamp;
 use aegle_vault::{Load, RowId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,6 +123,40 @@ pub(crate) struct Completed<'a> {
     pub(crate) tables: &'a [(&'a str, &'a BatchName)],
     pub(crate) rows: u64,
     pub(crate) without_patient: u64,
+}
+
+/// An object that somebody copies.
+pub(crate) struct Named {
+    pub(crate) name: ObjectName,
+    pub(crate) bytes: u64,
+    /// Whether the lake may do without it: it could not be brought again.
+    pub(crate) lost: bool,
+}
+
+impl Named {
+    /// Whether a copy may lack it because of what is wrong with it.
+    pub(crate) fn may_lack(&self, wrong: &ObjectError) -> bool {
+        self.lost && What::of(wrong).is_some()
+    }
+}
+
+/// The objects of complete batches, and of those that were only begun, in the order of their names.
+pub(crate) fn named(connection: &Connection, also_begun: bool) -> database::Result<Vec<Named>> {
+    let mut select = connection.prepare_cached(
+        "SELECT name, bytes, EXISTS
+             (SELECT 1 FROM damage WHERE damage.object = one.name AND fate = 'lost')
+         FROM (SELECT pack.name AS name, bytes FROM pack
+                   JOIN batch ON batch.id = pack.batch AND complete >= ?1
+               UNION SELECT document.name, bytes FROM document
+                   JOIN batch ON batch.id = document.batch AND complete >= ?1
+               UNION SELECT manifest.name, bytes FROM manifest
+                   JOIN batch ON batch.id = manifest.batch AND complete >= ?1) AS one
+         ORDER BY name",
+    )?;
+    let named = |row: &Row<'_>| {
+        Ok(Named { name: row.get(0)?, bytes: row.get(1)?, lost: row.get(2)? })
+    };
+    select.query_map([i64::from(!also_begun)], named)?.collect()
 }
 
 /// The current state, seen by any connection to the index.
@@ -394,16 +429,6 @@ impl Index {
         )?;
         let names = select.query_map([], |row| row.get(0))?;
         names.collect::<Result<_, _>>()
-    }
-
-    /// Every object that the index knows, with its size.
-    pub(crate) fn sizes(&self) -> Result<Vec<(ObjectName, u64)>, DatabaseError> {
-        let connection = hold(&self.0);
-        let mut select = connection.prepare_cached(
-            "SELECT name, bytes FROM pack UNION SELECT name, bytes FROM document
-             UNION SELECT name, bytes FROM manifest ORDER BY 1",
-        )?;
-        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
 
     /// Runs `work` on the writing connection.

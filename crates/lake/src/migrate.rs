@@ -110,11 +110,15 @@ impl Lake {
         {
             return Err(MigrateError::NotEmpty);
         }
-        let named = self.index.sizes()?;
+        let named = self.index.look(|index| index::named(index, true))?;
         progress(&MigrateStep::Begun { objects: named.len() as u64 });
         let mut done = Migration { objects: named.len() as u64, ..Migration::default() };
-        for (name, bytes) in &named {
-            let copied = self.move_object(&objects, name, *bytes)?;
+        for object in &named {
+            let moved = self.move_object(&objects, &object.name, object.bytes);
+            let copied = match moved {
+                Err(error) if object.may_lack(&error) => 0,
+                moved => moved?,
+            };
             (done.copied, done.bytes) = (done.copied + u64::from(copied > 0), done.bytes + copied);
             progress(&MigrateStep::Object { copied });
         }

@@ -246,7 +246,7 @@ impl Objects {
         let known: BTreeSet<Location> = known.iter().map(location).collect();
         let folder = Location::from(FOLDER);
         let listed = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
-        let found: Result<Vec<Location>, _> = block_on(listed.try_collect());
+        let found: Result<Vec<Location>, _> = self.wait(listed.try_collect());
         let mut found = found.map_err(|error| failed_at(FOLDER.to_owned(), error))?;
         found.retain(|location| !known.contains(location));
         Ok(found)

@@ -96,6 +96,13 @@ const PROBES: usize = 8;
 impl Bucket {
     /// Opens the bucket, and makes sure that of several who put one object exactly one does.
     pub(crate) fn open(&self) -> Result<Arc<dyn ObjectStore>, BucketError> {
+        let store = self.store()?;
+        self.probe(&*store)?;
+        Ok(store)
+    }
+
+    /// The bucket, whatever it does.
+    pub(crate) fn store(&self) -> Result<Arc<dyn ObjectStore>, BucketError> {
         let url = || self.url.clone();
         let place = self.url.strip_prefix("s3://").filter(|place| !place.starts_with('/'));
         let place =
@@ -117,9 +124,7 @@ impl Bucket {
                 .with_config(AmazonS3ConfigKey::SecretAccessKey, secret.as_str());
         }
         let store = builder.build().map_err(|source| BucketError::Store { url: url(), source })?;
-        let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, prefix));
-        self.probe(&*store)?;
-        Ok(store)
+        Ok(Arc::new(PrefixStore::new(store, prefix)))
     }
 
     /// Lets several put one object that is absent.

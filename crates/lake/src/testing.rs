@@ -7,6 +7,8 @@ pub(crate) mod shared;
 pub(crate) mod token;
 
 use crate::sealed::{Answer, OpeningKey};
+use crate::database::{Connection, Half};
+use crate::{index, keys};
 use crate::{Delivery, Kek, Keks, Lake, OpenError, Part, Place, ReadError};
 use aegle_ledger::{Permit, fixture};
 use aegle_model::{CellId, Name, PatientId, RequestId};
@@ -161,6 +163,15 @@ impl World {
         stored.retain(|path, _| !path.starts_with("source"));
         stored.extend(shared::stored(self.folder.path()));
         stored
+    }
+
+    /// One of the lake's databases.
+    pub(crate) fn database(&self, half: Half) -> Connection {
+        let tables = match half {
+            Half::Index => index::SCHEMA.as_str(),
+            Half::Keys => keys::SCHEMA,
+        };
+        self.place().databases().open(half, tables).unwrap()
     }
 
     /// Where the objects are; their folder when they are in one.

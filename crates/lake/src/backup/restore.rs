@@ -1,8 +1,9 @@
 //! Makes a lake's folder from its backup. Everything is checked on the way.
 
-use super::{MAGIC, PLACE, SNAPSHOT, is_object, objects, place};
+use super::{MAGIC, PLACE, SNAPSHOT, is_object, place};
 use crate::crypt::Cipher;
 use crate::database::{self, Connection, DatabaseError, Databases};
+use crate::index::{self, Named};
 use crate::kek::{KekError, Keks, KeyEpoch};
 use crate::keys::{self, KeyError, Keys};
 use crate::lake::create_private;
@@ -105,11 +106,14 @@ fn fill(dir: &Path, root: &Path, keks: Arc<dyn Keks>) -> Result<Restored, Restor
     }
     let store = Objects::in_folder(&root.join("raw"))?;
     let wrapped = Keys::open(&Databases::Files(root.to_owned()), keks)?;
-    let named = objects(&Connection::open_copy(&root.join("index.db"))?)?;
+    let named = index::named(&Connection::open_copy(&root.join("index.db"))?, false)?;
     let mut restored = Restored { height, objects: named.len() as u64, bytes: 0 };
-    for (name, bytes) in named {
+    for Named { name, bytes, lost } in named {
         let path = place(dir, &name);
         if !is_object(&path, wrapped.naming(), &name, bytes).map_err(failed(&path))? {
+            if lost {
+                continue; // Nobody had it when the backup was made, and records say so.
+            }
             let wrong = if path.exists() { RestoreError::Damaged } else { RestoreError::Missing };
             return Err(wrong(path));
         }

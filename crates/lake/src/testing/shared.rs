@@ -78,7 +78,7 @@ pub(crate) fn place(folder: &Path) -> Option<Place> {
 
 /// The objects of the lake of a folder, when servers are used.
 pub(crate) fn objects(folder: &Path) -> Option<BTreeMap<PathBuf, Vec<u8>>> {
-    let store = place(folder)?.objects.unwrap().open().unwrap();
+    let store = place(folder)?.objects.unwrap().store().unwrap();
     let found: Vec<_> = wait(store.list(None).try_collect()).unwrap();
     let read = |place: &Location| {
         wait(async { store.get(place).await.unwrap().bytes().await.unwrap() }).to_vec()
@@ -94,7 +94,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     let (from, new) = (name(from).unwrap(), new_name(to));
     end_sessions(database, &from);
     sql(database, format!("CREATE DATABASE {new} TEMPLATE {from}"));
-    let store = place(to).unwrap().objects.unwrap().open().unwrap();
+    let store = place(to).unwrap().objects.unwrap().store().unwrap();
     for (path, bytes) in found {
         let place = Location::from(path.to_str().unwrap());
         wait(store.put(&place, bytes.into())).unwrap();
@@ -103,7 +103,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 
 /// Writes over one object of the lake of a folder, or removes it.
 pub(crate) fn damage(folder: &Path, object: &Path, bytes: Option<&[u8]>) {
-    let store = place(folder).unwrap().objects.unwrap().open().unwrap();
+    let store = place(folder).unwrap().objects.unwrap().store().unwrap();
     let place = Location::from(object.to_str().unwrap());
     match bytes {
         Some(bytes) => wait(store.put(&place, bytes.to_vec().into())).map(|_| ()).unwrap(),
