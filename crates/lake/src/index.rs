@@ -153,9 +153,8 @@ pub(crate) fn named(connection: &Connection, also_begun: bool) -> database::Resu
                    JOIN batch ON batch.id = manifest.batch AND complete >= ?1) AS one
          ORDER BY name",
     )?;
-    let named = |row: &Row<'_>| {
-        Ok(Named { name: row.get(0)?, bytes: row.get(1)?, lost: row.get(2)? })
-    };
+    let named =
+        |row: &Row<'_>| Ok(Named { name: row.get(0)?, bytes: row.get(1)?, lost: row.get(2)? });
     select.query_map([i64::from(!also_begun)], named)?.collect()
 }
 

@@ -6,10 +6,10 @@ pub(crate) mod servers;
 pub(crate) mod shared;
 pub(crate) mod token;
 
-use crate::sealed::{Answer, OpeningKey};
 use crate::database::{Connection, Half};
-use crate::{index, keys};
+use crate::sealed::{Answer, OpeningKey};
 use crate::{Delivery, Kek, Keks, Lake, OpenError, Part, Place, ReadError};
+use crate::{index, keys};
 use aegle_ledger::{Permit, fixture};
 use aegle_model::{CellId, Name, PatientId, RequestId};
 use object_store::ObjectStore;

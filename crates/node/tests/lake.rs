@@ -200,7 +200,8 @@ fn an_operator_moves_the_lake_to_servers_and_back() {
         "access_key_id = \"anybody\"\nsecret_access_key = \"anything\"\n",
     )
     .unwrap();
-    let (config, home) = (fs::read_to_string(centre.home().join("aegle.toml")).unwrap(), centre.home());
+    let (config, home) =
+        (fs::read_to_string(centre.home().join("aegle.toml")).unwrap(), centre.home());
     let at = |file: &str, folder: &str, lake: &str| {
         let config = config.replace("data = \"data\"", &format!("data = \"{folder}\""));
         fs::write(home.join(file), config.replace("[lake]\n", &format!("[lake]\n{lake}"))).unwrap();
@@ -244,7 +245,10 @@ fn an_operator_moves_the_lake_to_servers_and_back() {
     let scrubbed = on(&there, &["scrub", "--json"]);
     assert!(scrubbed.status.success(), "{}", text(&scrubbed.stderr));
     let scrubbed: Value = serde_json::from_slice(&scrubbed.stdout).unwrap();
-    assert_eq!((&scrubbed["objects"], &scrubbed["damaged"]), (&Value::from(6), &Value::from([0; 0])));
+    assert_eq!(
+        (&scrubbed["objects"], &scrubbed["damaged"]),
+        (&Value::from(6), &Value::from([0; 0]))
+    );
     let other = on(&here, &["migrate", "--to", there.to_str().unwrap()]);
     assert!(text(&other.stderr).contains("another lake"), "{}", text(&other.stderr));
     assert!(migrate(&there, &back).contains("6 objects, 6 new"));

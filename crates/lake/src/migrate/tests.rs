@@ -1,7 +1,10 @@
 use super::*;
+use crate::remote::wait;
 use crate::testing::{self, DOCTOR, USE, World, everything, files, kek, servers, shared};
-use crate::{Erasure, IngestError, KekError, OpenError, Progress};
+use crate::{Erasure, IngestError, KekError, OpenError, Progress, ScrubOptions, ScrubReport};
 use aegle_model::RecordKey;
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path as Location;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -32,14 +35,31 @@ fn open(world: &World, place: &Place) -> Lake {
     Lake::open_at(place, Arc::new(Lake::keks_beside(&world.root(), &kek()))).unwrap()
 }
 
-/// A lake with data of two loads, and an erasure.
+/// A lake with data of two loads, an erasure, a repaired object, and a table in quarantine.
 fn filled() -> World {
     let world = World::new();
     let lake = world.filled();
+    world.damage(world.raw().keys().next().unwrap(), None);
+    assert!(scrub(&lake).is_whole());
+    world.write("use.csv", &USE.replace("80.0", "eighty"));
+    lake.ingest(&world.source()).unwrap_err();
+    let held = lake.quarantine().unwrap().remove(0);
+    lake.drop_quarantined(&held.batch).unwrap();
     world.write("use.csv", &USE.replace("aspirin", "ibuprofen"));
     lake.ingest(&world.source()).unwrap();
     lake.erase(&lake.subject("PAT-4713").unwrap(), &mut |_| {}).unwrap();
     world
+}
+
+fn scrub(lake: &Lake) -> ScrubReport {
+    lake.scrub(ScrubOptions::default(), &mut |_| {}).unwrap()
+}
+
+/// What the lake says of itself, with what is in quarantine and what was damaged.
+fn report(lake: &Lake) -> serde_json::Value {
+    let mut report = serde_json::to_value(lake.report().unwrap()).unwrap();
+    report["made"].take();
+    report
 }
 
 fn shown(lake: &Lake) -> (Vec<String>, Vec<Erasure>) {
@@ -62,7 +82,9 @@ fn a_lake_moves_to_servers_and_back_and_goes_on() {
     let Some(servers) = Servers::start() else { return };
     let (world, folder) = (filled(), tempfile::tempdir().unwrap());
     let lake = world.open();
-    let (before, raw) = (shown(&lake), world.raw());
+    let (before, raw, told) = (shown(&lake), world.raw(), report(&lake));
+    assert_eq!((told["quarantine"].as_array().unwrap().len(), &told["lost"]), (1, &0.into()));
+    assert_eq!(told["damages"].as_array().unwrap().len(), 1);
     let there = servers.place("one", &folder);
     let done = migrate(&lake, &there).unwrap();
     assert_eq!((done.objects, done.copied), (9, 9));
@@ -73,7 +95,18 @@ fn a_lake_moves_to_servers_and_back_and_goes_on() {
     drop(lake);
 
     let moved = open(&world, &there);
-    assert_eq!(shown(&moved), before);
+    assert_eq!((shown(&moved), report(&moved)), (before, told));
+    // Each object is there, and can be brought again from its source as before.
+    let looked = scrub(&moved);
+    assert!(looked.is_whole() && looked.damaged.is_empty() && looked.strays == 0, "{looked:?}");
+    assert_eq!(looked.objects, done.objects);
+    let store = there.objects.as_ref().unwrap().store().unwrap();
+    let scans = "SELECT pack.name FROM pack JOIN batch ON batch.id = batch WHERE of_table = 'scan'";
+    let scans = moved.index.look(|index| index.query_row(scans, [], |row| row.get(0))).unwrap();
+    let scans = hex::encode::<ObjectName>(scans);
+    wait(store.delete(&Location::from(format!("packs/{}/{scans}", &scans[..2])))).unwrap();
+    assert_eq!(scrub(&moved).damaged.len(), 1);
+    assert!(scrub(&moved).damaged.is_empty());
     assert!(moved.ingest(&world.source()).unwrap().unchanged);
     world.write("doctor.csv", &DOCTOR.replace("Jansen", "Janssen"));
     assert!(!moved.ingest(&world.source()).unwrap().unchanged);

@@ -3,8 +3,8 @@ use crate::damage::Fate;
 use crate::objects::Objects;
 use crate::testing::rotten::{Rot, Rotten};
 use crate::testing::{
-    CATALOGUE, DOCTOR, LETTERS, SECRETS, USE, World, cells, everything, keks, letter, lines, person,
-    read,
+    CATALOGUE, DOCTOR, LETTERS, SECRETS, USE, World, cells, everything, keks, letter, lines,
+    person, read,
 };
 use crate::{Asking, ReadError, Shape};
 use object_store::memory::InMemory;
