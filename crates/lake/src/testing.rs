@@ -324,7 +324,9 @@ pub(crate) fn comes_again(world: &World) {
     let lake = world.open();
     lake.ingest(&world.source()).unwrap();
     let whole = world.raw();
-    whole.keys().for_each(|path| world.damage(path, None));
+    for path in whole.keys() {
+        world.damage(path, None);
+    }
     let report = lake.scrub(crate::ScrubOptions::default(), &mut |_| {}).unwrap();
     assert!(report.is_whole() && report.damaged.len() == whole.len(), "{report:?}");
     assert!(world.raw() == whole);

@@ -150,7 +150,7 @@ impl Index {
     pub(crate) fn last_stats(&self, table: &str) -> Result<Option<TableStats>, DatabaseError> {
         let sql = "SELECT stats FROM facts JOIN batch ON batch.id = facts.batch
                    WHERE complete = 1 AND of_table = ?1 ORDER BY batch.id DESC LIMIT 1";
-        Ok(hold(&self.0).query_row(sql, [table], |row| counts(row, 0)).optional()?)
+        hold(&self.0).query_row(sql, [table], |row| counts(row, 0)).optional()
     }
 
     /// Notes that the source of a table was looked at, and that nobody has to decide any more about
@@ -189,7 +189,7 @@ impl Index {
     /// How a content stands in quarantine; none when it never was there.
     pub(crate) fn standing(&self, name: &BatchName) -> Result<Option<Standing>, DatabaseError> {
         let sql = "SELECT standing FROM quarantine WHERE name = ?1";
-        Ok(hold(&self.0).query_row(sql, [name], |row| word(row, 0)).optional()?)
+        hold(&self.0).query_row(sql, [name], |row| word(row, 0)).optional()
     }
 
     /// Notes what somebody decided about a batch in quarantine.

@@ -222,7 +222,7 @@ impl Index {
     /// What a repair needs to know of a batch.
     pub(crate) fn batch_row(&self, id: i64) -> Result<Option<BatchRow>, DatabaseError> {
         let sql = format!("{BATCH} WHERE id = ?1");
-        Ok(hold(&self.0).prepare_cached(&sql)?.query_row([id], batch).optional()?)
+        hold(&self.0).prepare_cached(&sql)?.query_row([id], batch).optional()
     }
 
     /// How many bytes a pack was written with; none when the batch has no such pack.
@@ -258,7 +258,7 @@ impl Index {
                 rows: vault::decode(&rows),
             })
         })?;
-        Ok(laid.collect::<Result<_, _>>()?)
+        laid.collect()
     }
 
     /// Whose a document is, and with how many bytes it was written; none when nothing speaks of it.
@@ -268,7 +268,7 @@ impl Index {
     ) -> Result<Option<(PatientKey, u64)>, DatabaseError> {
         let sql = "SELECT patient, bytes FROM document WHERE name = ?1 LIMIT 1";
         let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        Ok(hold(&self.0).query_row(sql, [document], row).optional()?)
+        hold(&self.0).query_row(sql, [document], row).optional()
     }
 
     /// Calls a pack by the name of what it holds now.
@@ -305,7 +305,7 @@ impl Index {
                    UNION ALL SELECT MAX(batch), 'document' FROM document WHERE name = ?1
                        GROUP BY name";
         let batch = |row: &Row<'_>| Ok((row.get(0)?, word(row, 1)?));
-        Ok(hold(&self.0).query_row(sql, [object], batch).optional()?)
+        hold(&self.0).query_row(sql, [object], batch).optional()
     }
 
     /// Notes that an object is not as it was written.

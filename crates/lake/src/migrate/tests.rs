@@ -250,3 +250,35 @@ fn whoever_loses_the_session_loses_the_lock_and_writes_nothing_and_goes_on_later
     assert!(!lake.ingest(&world.source()).unwrap().unchanged);
     assert_ne!(everything(&lake), before);
 }
+
+#[test]
+fn a_page_that_the_server_cannot_read_any_more_is_told_by_a_scrub() {
+    if shared::is_used() {
+        return;
+    }
+    let Some(servers) = Servers::start() else { return };
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let lake = open(&world, &servers.place("five", &folder));
+    lake.ingest(&world.source()).unwrap();
+    let text = |sql: &str| -> String {
+        lake.index.look(|index| index.query_row(sql, [], |row| row.get(0))).unwrap()
+    };
+    let file = text("SELECT CAST(pg_relation_filenode('facts') AS TEXT)");
+    let data = text("SELECT current_setting('data_directory')");
+    servers.database.sql("ALTER DATABASE five ALLOW_CONNECTIONS false");
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'five'";
+    servers.database.sql(end);
+    // The server has no page of the copy in memory yet.
+    servers.database.sql("CREATE DATABASE six TEMPLATE five STRATEGY FILE_COPY");
+    servers.database.sql("ALTER DATABASE five ALLOW_CONNECTIONS true");
+    let id = text("SELECT CAST(oid AS TEXT) FROM pg_database WHERE datname = 'six'");
+    let file = PathBuf::from(data).join("base").join(id).join(file);
+    let mut pages = std::fs::read(&file).unwrap();
+    pages[..24].fill(0xff);
+    std::fs::write(&file, pages).unwrap();
+    let mut place = servers.again("five", &folder);
+    place.metadata = servers.again("six", &folder).metadata;
+    let found = scrub(&open(&world, &place)).databases;
+    assert_eq!(found, ["the schema `lake` of the database is damaged; restore it from a backup"]);
+    assert!(scrub(&lake).is_whole());
+}

@@ -87,7 +87,9 @@ fn released_it_comes_in_without_the_wrong_rows_which_stay_counted() {
     assert_eq!(lake.report().unwrap().tables[0].stats.wrong_rows, 2);
     assert!(lake.ingest(&world.source()).unwrap().unchanged);
     // What was released can be repaired like anything else.
-    world.raw().keys().for_each(|path| world.damage(path, None));
+    for path in world.raw().keys() {
+        world.damage(path, None);
+    }
     let scrubbed = lake.scrub(crate::ScrubOptions::default(), &mut |_| {}).unwrap();
     let lost = scrubbed.damaged.iter().filter(|one| one.fate == crate::Fate::Lost);
     assert_eq!(lost.count(), 1, "the row that was replaced is in no source any more");

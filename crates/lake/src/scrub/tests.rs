@@ -46,7 +46,9 @@ fn objects(lake: &Lake) -> Vec<(ObjectKind, PathBuf)> {
 }
 
 fn remove_all(world: &World) {
-    world.raw().keys().for_each(|path| world.damage(path, None));
+    for path in world.raw().keys() {
+        world.damage(path, None);
+    }
 }
 
 /// The last pack that a table got.
