@@ -20,13 +20,13 @@ mod zones;
 use crate::catalogue::Catalogue;
 use crate::consumer::{ClaimError, Finished};
 use crate::crypt::Secret;
-use crate::database::DatabaseError;
+use crate::database::{Connection, DatabaseError};
 use crate::index;
 use crate::keys::{KeyError, PatientKey};
 use crate::lake::{Lake, LayoutError};
 use crate::layout::Layout;
 use crate::links::LinkError;
-use crate::lookup::{self, Found, KEYS};
+use crate::lookup::{self, Found};
 use crate::objects::ObjectError;
 use crate::part::{Part, PartTable};
 use crate::passage::{IllegalStage, Passage, Stage};
@@ -37,7 +37,6 @@ use aegle_ledger::{Delivered, Permit, Step};
 use aegle_model::{Bits, Hash, RequestId, Timestamp};
 use aegle_vault::Load;
 use gather::{Chosen, Gathered};
-use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use view::View;
@@ -127,12 +126,6 @@ pub enum ReadError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] DatabaseError),
-}
-
-impl From<rusqlite::Error> for ReadError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Index(error.into())
-    }
 }
 
 /// What the structured zone knows about a patient, in one snapshot.
@@ -268,7 +261,7 @@ impl Lake {
         let patient = self.linked(connection, permit.patient())?.ok_or(ReadError::NotLinked)?;
         let at = index::load_at(connection, asking.as_of)?;
         let found = lookup::find(connection, &patient, Some(at))?;
-        let key = self.keys.data_key(connection, KEYS, &patient)?.ok_or(ReadError::Erased)?;
+        let key = self.keys.data_key(connection, &patient)?.ok_or(ReadError::Erased)?;
         let earlier = earlier(connection, &layout, &found)?;
         let loads = match asking.shape {
             Shape::Tables => BTreeMap::new(),

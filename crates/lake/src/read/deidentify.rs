@@ -11,7 +11,7 @@ use super::gather::{self, Chosen, ChosenColumn};
 use super::{ReadError, Structured};
 use crate::catalogue::{Analysed, Column, Table};
 use crate::crypt::MacKey;
-use crate::database::DatabaseError;
+use crate::database::{self, Connection, DatabaseError, Lock};
 use crate::frame::FrameKey;
 use crate::index;
 use crate::ingest::IngestError;
@@ -19,16 +19,14 @@ use crate::keys::{KeyError, PatientKey};
 use crate::kind::Kind;
 use crate::lake::{Lake, LayoutError, create_private};
 use crate::layout::Layout;
-use crate::lookup::{self, Found, KEYS};
+use crate::lookup::{self, Found};
 use crate::objects::ObjectError;
 use crate::time::ZonedTime;
 use crate::value::{self, Value};
 use crate::workspace::{ANALYTICS, is_name};
 use aegle_vault::Load;
 use jiff::{SignedDuration, Span, Timestamp};
-use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -158,7 +156,7 @@ pub struct Deidentification<'a> {
     /// Who is left, by pseudonym: 32 bytes each.
     left: Vec<([u8; 16], PatientKey)>,
     lost: u64,
-    _alone: File,
+    _alone: Lock<'a>,
 }
 
 impl Lake {
@@ -250,7 +248,7 @@ impl Deidentification<'_> {
         patient: PatientKey,
     ) -> Result<Option<Structured>, ReadError> {
         let found = lookup::find(connection, &patient, Some(self.at))?;
-        let key = self.lake.keys.data_key(connection, KEYS, &patient)?;
+        let key = self.lake.keys.data_key(connection, &patient)?;
         let (Some(key), false) = (key, found.is_empty()) else { return Ok(None) };
         let layout = Arc::clone(&self.layout);
         let earlier = super::earlier(connection, &layout, &found)?;
@@ -326,13 +324,13 @@ fn cells(layout: &Layout) -> BTreeSet<aegle_model::CellId> {
 fn patients(
     connection: &Connection,
     secret: &MacKey,
-) -> Result<Vec<([u8; 16], PatientKey)>, rusqlite::Error> {
-    let mut select = connection.prepare("SELECT DISTINCT patient FROM extent")?;
+) -> database::Result<Vec<([u8; 16], PatientKey)>> {
+    let mut select = connection.prepare_cached("SELECT DISTINCT patient FROM extent")?;
     let patients = select.query_map([], |row| {
         let patient: PatientKey = row.get(0)?;
         Ok((pseudonym(secret, &patient), patient))
     })?;
-    let mut patients: Vec<_> = patients.collect::<Result<_, _>>()?;
+    let mut patients: Vec<_> = patients.collect::<database::Result<_>>()?;
     patients.sort_unstable_by(|one, other| other.cmp(one));
     Ok(patients)
 }
