@@ -378,7 +378,7 @@ impl Identity {
 /// Ends when a node that `awaits` them has all blocks of the past.
 async fn complete(awaits: bool, missing: &mut watch::Receiver<u64>) {
     if !awaits || missing.wait_for(|missing| *missing == 0).await.is_err() {
-        future::pending().await
+        future::pending::<()>().await;
     }
 }
 
