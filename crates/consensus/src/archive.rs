@@ -73,7 +73,7 @@ pub(crate) async fn open<E: engine::Runtime>(
         value_write_buffer: BUFFER,
         block_codec_config: (),
         max_repair: NZUsize!(256),
-        max_pending_acks: NZUsize!(32),
+        max_pending_acks: NZUsize!(16),
         strategy: Sequential,
     };
     let (certificates, bodies, mut filler) = backfill::open(certificates, bodies);
