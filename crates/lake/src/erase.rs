@@ -4,9 +4,10 @@
 //! 1. one change of the key store puts up the tombstone, deletes data key, record key, link and
 //!    pseudonym, and notes the erasure with the pseudonym, for the ledger;
 //! 2. the index forgets the patient's rows, and its file what it forgot;
-//! 3. the key-encryption key is [rotated](crate::rotate), so that the deleted keys are noise in
+//! 3. all de-identified tables are removed: [`Lake::deidentify`] makes them anew without the patient;
+//! 4. the key-encryption key is [rotated](crate::rotate), so that the deleted keys are noise in
 //!    every copy of the key store, in its log and in free space;
-//! 4. the erasure is called done, and the ledger may be told.
+//! 5. the erasure is called done, and the ledger may be told.
 //!
 //! An erasure that was killed is taken up by whoever opens the lake next. Frames stay in their packs:
 //! without the data key they are noise, and a pack holds others' frames, too. A tombstone is a keyed
@@ -207,6 +208,7 @@ impl Lake {
         let update = "UPDATE erasure SET patient = NULL WHERE epoch IS NULL";
         self.keys.change(|database| database.execute(update, []))?;
         progress(&EraseStep::Forgotten);
+        self.remove_analytics().map_err(KeyError::Analytics)?;
         let rotation = self.rotate_keys(&mut |step| progress(&EraseStep::Rotation(*step)))?;
         self.keys.checkpoint()?;
         let update = "UPDATE erasure SET epoch = ?1 WHERE epoch IS NULL";

@@ -65,6 +65,11 @@ pub enum KeyError {
          again, or restore the key store from a backup"
     )]
     LeftBehind(u64),
+    /// The de-identified tables are still there after an erasure was begun.
+    #[error(
+        "could not remove the de-identified tables; open the lake again when it can be written"
+    )]
+    Analytics(#[source] std::io::Error),
     /// The key-encryption keys failed.
     #[error(transparent)]
     Kek(KekError),
@@ -179,6 +184,12 @@ impl Keys {
     /// The key under which objects, batches and sources are named.
     pub(crate) fn naming(&self) -> &MacKey {
         &self.naming
+    }
+
+    /// The secret of an analysts' project, made when it is first asked for.
+    pub(crate) fn project(&self, name: &str) -> Result<MacKey, KeyError> {
+        let name = format!("project {name}");
+        self.change(|database| Ok(MacKey::new(&*secret(database, &*self.keks, &name)?)))
     }
 
     pub(crate) fn patient(&self, number: &[u8]) -> PatientKey {

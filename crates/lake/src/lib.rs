@@ -8,7 +8,8 @@
 //! what is damaged and brings it again; [`Lake::report`] and [`Lake::quarantine`] show how good the
 //! data is.
 //!
-//! Invariants: there is no way to read a row but with a permit; what a permit does not name is
+//! Invariants: there is no way to read a row but with a permit, or without the person whose it is
+//! ([`Lake::deidentify`]); what a permit does not name is
 //! never decrypted; no file of the lake shows a name or a number; every failure is named and
 //! leaves nothing half done. Absent on purpose: rules of access, HTTP, other centres.
 
@@ -79,6 +80,9 @@ pub use objects::ObjectError;
 pub use part::{BLOCK, NotAPart, Part, PartColumn, PartTable};
 pub use passage::{IllegalStage, Passage, Stage};
 pub use quarantine::{QuarantineError, Quarantined, Standing};
+pub use read::deidentify::{
+    Deidentification, DeidentifiedColumn, DeidentifiedTable, DeidentifyError, Project, ProjectError,
+};
 pub use read::{Asking, Delivery, PART_MAX, ReadError, Shape};
 pub use report::{BatchReport, CatalogueReport, ColumnReport, LakeReport, TableReport, TagReport};
 pub use rotate::{Rotation, RotationStep};

@@ -1,11 +1,13 @@
 //! Answers one permit: raw → structured → curated → consumer → delivered → cleaned.
 //!
-//! Invariants: only a [`Permit`] opens anything; frames of cells that it does not name are never
-//! decrypted; an object that is missing, cut or altered fails the whole read, and a part of which
-//! something is lost for good says so; the curated and the
+//! Invariants: only a [`Permit`] opens anything, but for what [`deidentify`] takes the person out of;
+//! frames of cells that it does not name are never decrypted; an object that is missing, cut or
+//! altered fails the whole read, and a part of which something is lost for good says so; the curated
+//! and the
 //! consumer zone are empty again whatever happens. A record can be asked for as of a time: what is
 //! shown then is what the last load before that time held, under the permission of now.
 
+pub(crate) mod deidentify;
 mod gather;
 #[cfg(test)]
 mod laws;
