@@ -88,7 +88,7 @@ pub use quarantine::{QuarantineError, Quarantined, Standing};
 pub use read::deidentify::{
     Deidentification, DeidentifiedColumn, DeidentifiedTable, DeidentifyError, Project, ProjectError,
 };
-pub use read::{Asking, Delivery, PART_MAX, ReadError, Shape};
+pub use read::{Asking, Delivery, PART_MAX, ReadError, Rehearsed, Shape};
 pub use report::{BatchReport, CatalogueReport, ColumnReport, LakeReport, TableReport, TagReport};
 pub use rotate::{Rotation, RotationStep};
 pub use scrub::{ScrubError, ScrubOptions, ScrubReport, ScrubStep};

@@ -151,6 +151,15 @@ pub struct Asking {
     pub shape: Shape,
 }
 
+/// How much a permit opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// Rows, in all tables.
+    pub rows: u32,
+    /// Bytes of the permitted values.
+    pub bytes: usize,
+}
+
 /// How a part looks. The permission is the same for every shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Shape {
@@ -198,12 +207,7 @@ impl Lake {
     ) -> Result<(), ReadError> {
         self.consumer.admit(permit.request(), now)?;
         let mut passage = Passage::begin();
-        let look_up = || self.lookup.read(|connection| self.look_up(connection, permit, asking));
-        let structured = match look_up() {
-            // What was read a moment ago is wrapped under a key that was destroyed since.
-            Err(ReadError::Key(error)) if error.is_gone() => look_up()?,
-            found => found?,
-        };
+        let structured = self.structured(permit, asking)?;
         passage.enter(Stage::Structured)?;
         let chosen = Chosen::new(&structured.layout, permit.cells());
         let Gathered { rows, validity, incomplete } = self.gather(&structured, &chosen)?;
@@ -245,6 +249,26 @@ impl Lake {
         let finished = self.finish(passage, &shown, &answer, recipient, Zeroizing::default())?;
         self.consumer.put(request, finished, now)?;
         self.consumer.claim(request, now)
+    }
+
+    /// Finds, decrypts and projects what the permit allows, and hands out only how much it is: for
+    /// measurements.
+    pub fn rehearse(&self, permit: &Permit) -> Result<Rehearsed, ReadError> {
+        let structured = self.structured(permit, &Asking::default())?;
+        let chosen = Chosen::new(&structured.layout, permit.cells());
+        let Gathered { rows, validity, .. } = self.gather(&structured, &chosen)?;
+        let count: usize = validity.iter().map(Vec::len).sum();
+        let count = u32::try_from(count).expect("a part is bounded far below 2^32 rows");
+        Ok(Rehearsed { rows: count, bytes: rows.len() })
+    }
+
+    fn structured(&self, permit: &Permit, asking: &Asking) -> Result<Structured, ReadError> {
+        let look_up = || self.lookup.read(|connection| self.look_up(connection, permit, asking));
+        match look_up() {
+            // What was read a moment ago is wrapped under a key that was destroyed since.
+            Err(ReadError::Key(error)) if error.is_gone() => look_up(),
+            found => found,
+        }
     }
 
     fn look_up(
