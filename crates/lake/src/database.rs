@@ -130,7 +130,7 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// Opens a [`copy`] to look into it.
+    /// Opens a [copy](Databases::copy) to look into it.
     pub(crate) fn open_copy(path: &Path) -> Result<Self> {
         sqlite::open_copy(path).map(Self::Sqlite)
     }

@@ -117,6 +117,12 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        shared::remove(self.folder.path());
+    }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         let world = Self::empty();

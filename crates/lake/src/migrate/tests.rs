@@ -265,11 +265,13 @@ fn a_page_that_the_server_cannot_read_any_more_is_told_by_a_scrub() {
     };
     let file = text("SELECT CAST(pg_relation_filenode('facts') AS TEXT)");
     let data = text("SELECT current_setting('data_directory')");
+    let newer = text("SELECT CAST(current_setting('server_version_num') >= '150000' AS TEXT)");
+    let strategy = if newer == "true" { "STRATEGY FILE_COPY" } else { "" };
     servers.database.sql("ALTER DATABASE five ALLOW_CONNECTIONS false");
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'five'";
     servers.database.sql(end);
     // The server has no page of the copy in memory yet.
-    servers.database.sql("CREATE DATABASE six TEMPLATE five STRATEGY FILE_COPY");
+    servers.database.sql(&format!("CREATE DATABASE six TEMPLATE five {strategy}"));
     servers.database.sql("ALTER DATABASE five ALLOW_CONNECTIONS true");
     let id = text("SELECT CAST(oid AS TEXT) FROM pg_database WHERE datname = 'six'");
     let file = PathBuf::from(data).join("base").join(id).join(file);

@@ -53,13 +53,29 @@ fn humble(command: &mut Command) -> &mut Command {
     command
 }
 
+/// A folder in memory, if there is room for a server's many small files: a disk may take minutes to
+/// remove them.
 fn folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = match memory() {
+        Some(memory) => tempfile::tempdir_in(memory).unwrap(),
+        None => tempfile::tempdir().unwrap(),
+    };
     #[cfg(unix)]
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     }
     folder
+}
+
+#[cfg(target_os = "linux")]
+fn memory() -> Option<&'static str> {
+    let found = rustix::fs::statvfs("/dev/shm").ok()?;
+    (found.f_bavail.saturating_mul(found.f_frsize) > 1 << 30).then_some("/dev/shm")
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn memory() -> Option<&'static str> {
+    None
 }
 
 fn free_port() -> u16 {
@@ -108,8 +124,9 @@ pub(crate) fn postgres() -> Option<Running> {
     ])));
     let mut command = Command::new(server);
     command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
-    command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k"]);
-    command.arg(folder.path());
+    command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
+    // A server that is killed leaves its shared memory where only the folder's end removes it.
+    command.args(["-c", "dynamic_shared_memory_type=mmap", "-k"]).arg(folder.path());
     let running = start(command, (port, folder, client));
     // The port opens before the server lets anybody in.
     let end = Instant::now() + Duration::from_mins(1);

@@ -49,6 +49,13 @@ pub(crate) fn make(folder: &Path) {
     sql(database, format!("CREATE DATABASE {}", new_name(folder)));
 }
 
+/// Removes the database of the lake of a folder: hundreds of them are many files.
+pub(crate) fn remove(folder: &Path) {
+    if let (Some((database, _)), Some(name)) = (ports(), name(folder)) {
+        sql(database, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+    }
+}
+
 fn new_name(folder: &Path) -> String {
     let name = format!("lake_{}", hex::encode(crate::crypt::random::<8>()));
     fs::write(folder.join("servers"), &name).unwrap();
