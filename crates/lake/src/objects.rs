@@ -65,6 +65,8 @@ pub(crate) struct Objects {
     /// Where the objects lie when the store is a folder: it does not sync by itself.
     local: Option<PathBuf>,
     open: Mutex<BTreeMap<ObjectName, Opened>>,
+    /// The folders, by the first byte of what lies in them, that this process knows to be on disk.
+    kept: Mutex<BTreeSet<u8>>,
 }
 
 /// An object that was found: the file itself when the store is a folder.
@@ -81,21 +83,26 @@ impl Objects {
     }
 
     pub(crate) fn new(store: Arc<dyn ObjectStore>, local: Option<PathBuf>) -> Self {
-        Self { store, local, open: Mutex::new(BTreeMap::new()) }
+        Self { store, local, open: Mutex::default(), kept: Mutex::default() }
     }
 
     /// Stores an object. It is on disk when this returns.
     pub(crate) fn put(&self, name: &ObjectName, content: Vec<u8>) -> Result<(), ObjectError> {
+        let path = self.local.as_ref().map(|folder| folder.join(location(name).as_ref()));
+        let is_kept = path.as_deref().and_then(Path::parent).is_some_and(Path::is_dir)
+            && hold(&self.kept).contains(&name[0]);
         let payload = Bytes::from(content).into();
         block_on(self.store.put(&location(name), payload)).map_err(|error| failed(name, error))?;
         self.forget(name);
-        let Some(folder) = &self.local else { return Ok(()) };
-        let path = folder.join(location(name).as_ref());
-        // The file, and the folders that may have been made for it.
-        path.ancestors()
-            .take(3)
-            .try_for_each(sync)
-            .map_err(|source| ObjectError::Store { name: hex::encode(name), source: source.into() })
+        let Some(path) = path else { return Ok(()) };
+        // The file and its folder, and the one above if that may not know of the folder.
+        let synced = path.ancestors().take(if is_kept { 2 } else { 3 }).try_for_each(sync);
+        synced.map_err(|source| ObjectError::Store {
+            name: hex::encode(name),
+            source: source.into(),
+        })?;
+        hold(&self.kept).insert(name[0]);
+        Ok(())
     }
 
     /// Reads `length` bytes from `start` of an object that was written with `size` bytes.
