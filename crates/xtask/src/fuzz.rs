@@ -4,15 +4,14 @@
 //! without a sanitizer: no crate of ours has unsafe code, and so a stable compiler is enough. It needs a
 //! C++ compiler. `cargo fuzz` runs the same targets with one.
 
+use crate::work::{self, Program};
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 use std::{
     env, fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::Mutex,
-    thread,
 };
 
 /// What counts which edges of a program were taken.
@@ -34,12 +33,6 @@ pub(crate) struct Args {
     jobs: Option<NonZeroUsize>,
 }
 
-/// A program that feeds bytes to a parser.
-struct Target {
-    name: String,
-    program: PathBuf,
-}
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     let built = build()?;
     for name in &args.targets {
@@ -50,10 +43,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             known()
         );
     }
-    let wanted = |target: &Target| args.targets.is_empty() || args.targets.contains(&target.name);
+    let wanted = |target: &Program| args.targets.is_empty() || args.targets.contains(&target.name);
     let left = Mutex::new(built.into_iter().filter(wanted));
     let failed = Mutex::new(Vec::new());
-    let worker = || -> Result<()> {
+    let worker = || {
         loop {
             let next = left.lock().expect("no worker panics").next();
             let Some(target) = next else { return Ok(()) };
@@ -62,36 +55,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
         }
     };
-    thread::scope(|scope| {
-        let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let workers: Vec<_> =
-            (0..args.jobs.unwrap_or(cores).get()).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
-    })?;
+    work::side_by_side(args.jobs, worker)?;
     let failed = failed.into_inner().expect("no worker panics");
     ensure!(failed.is_empty(), "these targets failed: {}", failed.join(", "));
     Ok(())
 }
 
 /// Builds all targets.
-fn build() -> Result<Vec<Target>> {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = Command::new(cargo);
+fn build() -> Result<Vec<Program>> {
+    let mut command = work::cargo();
     command.args(["build", "--release", "--bins", "--manifest-path", "fuzz/Cargo.toml"]);
     // With a target named, what runs while building is built without coverage.
     command.args(["--target", &host()?, "--target-dir", FOLDER]);
-    command.arg("--message-format=json-render-diagnostics");
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     command.env("RUSTFLAGS", format!("{flags} {COVERAGE}"));
-    let built = command.stderr(Stdio::inherit()).output().context("could not start cargo")?;
-    ensure!(built.status.success(), "the fuzz targets could not be built");
-    let messages = String::from_utf8(built.stdout).context("cargo speaks UTF-8")?;
-    let targets = messages.lines().filter_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let program = message["executable"].as_str()?.into();
-        Some(Target { name: message["target"]["name"].as_str()?.to_owned(), program })
-    });
-    Ok(targets.collect())
+    work::build(command, "the fuzz targets")
 }
 
 /// The machine that this runs on, as the compiler calls it.
@@ -103,11 +81,11 @@ fn host() -> Result<String> {
 }
 
 /// Whether a target withstands what libFuzzer thinks of.
-fn holds(target: &Target, seconds: u32) -> Result<bool> {
-    let Target { name, program } = target;
+fn holds(target: &Program, seconds: u32) -> Result<bool> {
+    let Program { name, path } = target;
     let corpus = folder(name, "corpus")?;
     let found = folder(name, "found")?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(path);
     command.arg(format!("-max_total_time={seconds}")).args(["-timeout=20", "-rss_limit_mb=2048"]);
     command.args(["-print_final_stats=1", "-verbosity=0"]);
     command.arg(format!("-artifact_prefix={}/", found.display()));

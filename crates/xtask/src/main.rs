@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod sim;
+mod work;
 
 use anyhow::Result;
 use clap::Parser;

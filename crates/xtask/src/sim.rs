@@ -3,17 +3,16 @@
 //! The simulation is part of that crate's tests, so that it runs the very code of a node; here it is
 //! built once, optimised, and started once per chunk of seeds.
 
+use crate::work;
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 use std::{
-    env,
     num::NonZeroUsize,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::Command,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -61,8 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let deadline = args.minutes.map(|minutes| began + Duration::from_secs(60 * minutes));
     let next = AtomicU64::new(first);
     let tally = Mutex::new(Tally::default());
-    let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let worker = || -> Result<()> {
+    let worker = || {
         loop {
             let from = next.fetch_add(CHUNK, Ordering::Relaxed);
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -73,11 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             note(&told, &mut tally.lock().expect("no worker panics"), began)?;
         }
     };
-    thread::scope(|scope| {
-        let jobs = args.jobs.unwrap_or(cores).get();
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
-    })?;
+    work::side_by_side(args.jobs, worker)?;
     let Tally { ran, failed } = tally.into_inner().expect("no worker panics");
     let seconds = began.elapsed().as_secs();
     println!("{ran} seeds from {first} on, {} failed, {seconds} s", failed.len());
@@ -86,35 +80,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Builds the simulation; returns where it is.
-fn build() -> Result<String> {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = Command::new(cargo);
+fn build() -> Result<PathBuf> {
+    let mut command = work::cargo();
     command.args(["test", "--package", "aegle-consensus", "--lib", "--no-run"]);
-    command.arg("--message-format=json-render-diagnostics");
     for package in OPTIMISED {
         let option = format!("profile.dev.package.{package}.opt-level=1");
         command.args(["--config", &option]);
     }
-    let built = command.stderr(Stdio::inherit()).output().context("could not start cargo")?;
-    ensure!(built.status.success(), "the simulation could not be built");
-    let messages = String::from_utf8(built.stdout).context("cargo speaks UTF-8")?;
-    let program = messages.lines().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let tests = message["target"]["name"] == "aegle_consensus";
-        message["executable"].as_str().filter(|_| tests).map(ToOwned::to_owned)
-    });
-    program.context("cargo named no program for the simulation")
+    let built = work::build(command, "the simulation")?;
+    let program = built.into_iter().find(|program| program.name == "aegle_consensus");
+    Ok(program.context("cargo named no program for the simulation")?.path)
 }
 
 /// Runs some seeds in a process of their own; returns what it printed.
-fn chunk(program: &str, seeds: std::ops::Range<u64>, left: Option<Duration>) -> Result<String> {
+fn chunk(program: &Path, seeds: std::ops::Range<u64>, left: Option<Duration>) -> Result<String> {
     let mut command = Command::new(program);
     command.args(["simulation::drawn::seeds", "--exact", "--ignored", "--nocapture"]);
     command.env("AEGLE_SIM_SEEDS", format!("{}..{}", seeds.start, seeds.end));
     if let Some(left) = left {
         command.env("AEGLE_SIM_SECONDS", left.as_secs().to_string());
     }
-    let output = command.output().with_context(|| format!("could not start `{program}`"))?;
+    let output =
+        command.output().with_context(|| format!("could not start `{}`", program.display()))?;
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
