@@ -175,7 +175,7 @@ pub(crate) type FillingBodies<E> = Filling<Bodies<E>, Arc<Block>>;
 /// Where what comes from before goes.
 pub(crate) struct Filler {
     /// The stretches of heights that are here, lowest first.
-    here: Vec<Gap>,
+    here: Vec<Heights>,
     /// The last block that the engine has passed on, or begins with; what is missing above it fetches itself.
     pub(crate) passed: Option<u64>,
     votes: mpsc::Sender<Votes>,
@@ -193,12 +193,12 @@ pub(crate) fn open<E: Runtime>(
 }
 
 /// Heights from the first to the last of them.
-pub(crate) type Gap = (u64, u64);
+pub(crate) type Heights = (u64, u64);
 
 impl Filler {
     /// What is missing below the last block that was passed on, or below the one that a state transfer
     /// begins with. A transfer that was interrupted and begun anew leaves more than one gap.
-    pub(crate) fn gaps(&self, begun: Option<&Anchor>) -> Vec<Gap> {
+    pub(crate) fn gaps(&self, begun: Option<&Anchor>) -> Vec<Heights> {
         let beginning = begun.map(|anchor| anchor.certified().height);
         let first = self.here.iter().map(|(first, _)| *first).find(|first| *first > 0);
         let top = beginning.or(self.passed).or(first);
@@ -207,7 +207,7 @@ impl Filler {
 }
 
 /// How many heights these are.
-pub(crate) fn count(gaps: &[Gap]) -> u64 {
+pub(crate) fn count(gaps: &[Heights]) -> u64 {
     gaps.iter().map(|(low, high)| high + 1 - low).sum()
 }
 
@@ -226,7 +226,7 @@ impl Backfill {
     pub(crate) async fn run<E: Runtime>(
         self,
         context: E,
-        (filler, gaps): (Filler, Vec<Gap>),
+        (filler, gaps): (Filler, Vec<Heights>),
         begun: Option<Anchor>,
     ) {
         let mut missing = count(&gaps);
@@ -282,7 +282,7 @@ impl Backfill {
 }
 
 /// The stretches of heights from 1 on that are missing below `top`, highest first.
-pub(crate) fn gaps(here: &[Gap], top: u64) -> Vec<Gap> {
+pub(crate) fn gaps(here: &[Heights], top: u64) -> Vec<Heights> {
     let (mut gaps, mut next) = (Vec::new(), 1);
     for (first, last) in here.iter().copied().chain([(top, top)]) {
         if next < first.min(top) {

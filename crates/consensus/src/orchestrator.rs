@@ -115,7 +115,7 @@ pub(crate) struct Orchestrator<B, A> {
 }
 
 /// How often to look whether an engine that was stopped has let go of its channels.
-const HANDOVER: Duration = Duration::from_millis(5);
+const LETTING_GO: Duration = Duration::from_millis(5);
 
 /// What this node does in an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -395,7 +395,7 @@ where
     loop {
         match channel.register(epoch).await {
             Ok(registered) => return Some(registered),
-            Err(mux::Error::AlreadyRegistered(_)) => context.sleep(HANDOVER).await,
+            Err(mux::Error::AlreadyRegistered(_)) => context.sleep(LETTING_GO).await,
             Err(_) => return None,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     archive::{self, Bodies, Certificates},
-    backfill::{self, Gap},
+    backfill::{self, Heights},
     certificate,
     engine::{PAGE_BYTES, PAGES},
     node::{self, PREFIX, STACK_BYTES, STORAGE, StartError},
@@ -79,7 +79,7 @@ fn stored(
 }
 
 /// Refuses to read what has a gap: the blocks would be no chain.
-fn are_whole(here: &[Gap], (from, last): (u64, u64)) -> Result<(), StartError> {
+fn are_whole(here: &[Heights], (from, last): (u64, u64)) -> Result<(), StartError> {
     // The highest gap comes first.
     match backfill::gaps(here, last).first() {
         Some((_, high)) if from <= *high => Err(StartError::Incomplete { first: high + 1 }),
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn blocks_are_refused_while_some_above_them_are_missing() {
-        let first = |here: &[Gap], from| match are_whole(here, (from, 20)) {
+        let first = |here: &[Heights], from| match are_whole(here, (from, 20)) {
             Err(StartError::Incomplete { first }) => Some(first),
             _ => None,
         };
