@@ -160,10 +160,18 @@ impl Place {
         Ok(enrolled["handle"].as_str().unwrap().to_owned())
     }
 
-    /// What a patient is shown of the own record.
+    /// What a patient is shown of the own record, once the node lets the patient ask again.
     fn shown(&self, number: &str) -> String {
+        let began = Instant::now();
         self.signed_in(number, PATIENT_PASSPHRASE, async |patient| {
-            format!("{:?}", patient.record(&Question::default()).await)
+            loop {
+                let shown = format!("{:?}", patient.record(&Question::default()).await);
+                if !shown.contains("429 Too Many Requests") {
+                    return shown;
+                }
+                assert!(began.elapsed() < PATIENCE, "{shown}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     client::EXPIRES,
+    machine::shift,
     plan::{Alteration, Lie, Nodes},
 };
 use crate::{
@@ -128,6 +129,8 @@ impl Line {
 #[derive(Clone, Debug)]
 pub(super) struct Mouth<S> {
     sender: S,
+    /// How many milliseconds the validator's clock is ahead.
+    ahead: i64,
     lie: Option<PastLie>,
 }
 
@@ -140,13 +143,13 @@ enum PastLie {
 }
 
 impl<S> Mouth<S> {
-    pub(super) fn new(sender: S, channel: u64, lie: Option<Lie>) -> Self {
+    pub(super) fn new(sender: S, ahead: i64, (channel, lie): (u64, Option<Lie>)) -> Self {
         let lie = match lie {
             Some(Lie::Garbles) if channel == PAST => Some(PastLie::Garbles),
             Some(Lie::Stale) if channel == PAST => Some(PastLie::Stale(Arc::default())),
             _ => None,
         };
-        Self { sender, lie }
+        Self { sender, ahead, lie }
     }
 }
 
@@ -192,8 +195,9 @@ impl<S: LimitedSender> LimitedSender for Mouth<S> {
         &mut self,
         recipients: Recipients<S::PublicKey>,
     ) -> Result<Self::Checked<'_>, SystemTime> {
-        let sender = self.sender.check(recipients)?;
-        Ok(Mouth { sender, lie: self.lie.clone() })
+        // Who may speak again hears by its own clock when: else it asks without end until then.
+        let checked = self.sender.check(recipients).map_err(|time| shift(time, self.ahead));
+        Ok(Mouth { sender: checked?, ahead: self.ahead, lie: self.lie.clone() })
     }
 }
 
@@ -305,5 +309,27 @@ where
 
     async fn verify(&mut self, context: (E, Round), ancestry: impl Ancestry<Block>) -> bool {
         self.inner.verify(context, ancestry).await
+    }
+}
+
+#[test]
+fn who_is_stale_names_the_first_end_again_and_leaves_all_else_alone() {
+    let mut network = aegle_ledger::fixture::Network::new(4);
+    let mut message = |id: u64| {
+        network.commit(&[]);
+        let mut bytes = [&id.to_be_bytes()[..], &[1]].concat();
+        let anchor = bytes::Bytes::from(network.anchor(id).to_bytes());
+        bytes.extend(commonware_codec::Encode::encode(&anchor));
+        bytes
+    };
+    let (first, second) = (message(1), message(2));
+    let lie = PastLie::Stale(Arc::default());
+    let say = |bytes: &[u8]| lie.alter(bytes.to_vec().into()).coalesce().as_ref().to_vec();
+    assert_eq!(say(&first), first);
+    let (said, named) = (say(&second), &first[ANSWER_HEAD..]);
+    assert_ne!(said, second);
+    assert_eq!(said, [&second[..ANSWER_HEAD], named].concat());
+    for other in [&second[..ANSWER_HEAD], &second[..40], &[]] {
+        assert_eq!(say(other), other);
     }
 }

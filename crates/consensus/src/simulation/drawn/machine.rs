@@ -99,7 +99,7 @@ impl Hardware {
 }
 
 /// The end of time stays where it is: who waits for nothing sleeps until then.
-fn shift(time: SystemTime, milliseconds: i64) -> SystemTime {
+pub(super) fn shift(time: SystemTime, milliseconds: i64) -> SystemTime {
     let by = Duration::from_millis(milliseconds.unsigned_abs());
     if milliseconds < 0 { time - by } else { time.saturating_add_ext(by) }
 }

@@ -19,6 +19,11 @@ const QUIET: u64 = 300;
 /// When everything is mended, in milliseconds.
 pub(super) const MENDED: u64 = 12_000;
 
+/// How long a mended network may take until all is well, in milliseconds, without changes of members.
+const PATIENCE: u64 = 180_000;
+/// How long a block may take beside liars and on bad lines, in milliseconds.
+const BLOCK: u64 = 2_000;
+
 /// How many blocks an epoch may have, if it is a short one.
 const SHORT: [u64; 10] = [2, 3, 4, 5, 6, 7, 8, 12, 16, 24];
 /// The most changes of members.
@@ -238,6 +243,12 @@ impl Plan {
         self
     }
 
+    /// How long this network may take once it is mended, in milliseconds: each change of members waits
+    /// for the end of an epoch.
+    pub(super) fn patience(&self) -> u64 {
+        PATIENCE + BLOCK * self.epoch * self.changes.len() as u64
+    }
+
     /// Nothing disturbs this run, so nobody has to wait for a disturbance.
     pub(super) fn is_undisturbed(&self) -> bool {
         self.faults.is_empty() && self.at_height.is_empty() && self.changes.is_empty()
@@ -292,8 +303,6 @@ impl Plan {
         let size = *pick(&mut rng, &[4, 4, 4, 4, 4, 4, 4, 5, 7, 1]);
         let mut plan = Self::quiet(seed, size);
         plan.per_client = if size > 4 { 4 } else { 6 };
-        // One drawn network whose newcomers fetch the state does not come to an end; see BENCHMARKS.
-        plan.fetches = false;
         if size > 1 && rng.random_ratio(1, 2) {
             plan.draw_liars(&mut rng);
         }
@@ -382,7 +391,10 @@ impl Plan {
             6 => Lie::Withholds(some(rng)),
             7 => Lie::LeavesOut(rng.random_range(0..self.size)),
             8 => Lie::Alters(*pick(rng, &ALTERATIONS)),
-            _ => *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Alters(Alteration::Replays)]),
+            _ => {
+                let replays = Lie::Alters(Alteration::Replays);
+                *pick(rng, &[Lie::Silent, Lie::Invents, Lie::Garbles, Lie::Stale, replays])
+            }
         }
     }
 

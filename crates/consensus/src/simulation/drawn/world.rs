@@ -43,8 +43,6 @@ use std::{
 const TICK: Duration = Duration::from_millis(5);
 /// How long after a fault of its own making an engine starts again, in milliseconds.
 const RESTART: u64 = 1_000;
-/// How long a mended network may take until all is well, in milliseconds.
-const PATIENCE: u64 = 180_000;
 /// When the true clock starts, in seconds since 1970.
 const BEGINNING: u64 = 1_800_000_000;
 
@@ -282,7 +280,7 @@ impl World {
             if self.is_done() {
                 return self.finish().await.map(End::Done);
             }
-            if self.now() > MENDED + PATIENCE {
+            if self.now() > MENDED + self.outside.plan.patience() {
                 return Err(self.stuck());
             }
         }
@@ -450,6 +448,7 @@ impl World {
     /// One engine; two with the same key for twins.
     async fn start_engines(&self, number: usize, lie: Option<Lie>) -> Vec<Handle<()>> {
         let (mut first, mut second, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
+        let ahead = self.outside.plan.clocks[number];
         for (channel, sender, receiver) in self.register(number).await {
             if lie == Some(Lie::Invents) && channel == liar::TRANSACTIONS {
                 let (genesis, sender) = (self.outside.genesis.clone(), sender.clone());
@@ -458,7 +457,7 @@ impl World {
             }
             let wire = Line { channel, lie, peers: self.peers.clone() };
             let (one, other) = sender.split_with(wire.clone().forwarder());
-            let [one, other] = [one, other].map(|it| Mouth::new(it, channel, lie));
+            let [one, other] = [one, other].map(|it| Mouth::new(it, ahead, (channel, lie)));
             if lie.is_none() {
                 first.push((one, receiver));
                 continue;
