@@ -1,6 +1,7 @@
-//! Benchmarks over four real nodes on this machine: whole records, and the ledger alone.
+//! Benchmarks on this machine: whole records over four real nodes, the ledger alone, a lake alone.
 
 mod decide;
+mod lake;
 mod ledger;
 mod process;
 mod record;
@@ -27,6 +28,10 @@ enum Command {
     Ledger(ledger::Args),
     #[command(hide = true)]
     LedgerNode(ledger::NodeArgs),
+    /// Fill lakes, look records up and make parts, and load the same rows into another database
+    Lake(lake::Args),
+    #[command(hide = true)]
+    LakeIngest(lake::IngestArgs),
 }
 
 fn main() -> ExitCode {
@@ -48,18 +53,24 @@ fn run() -> Result<()> {
         Command::Record(args) => record::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::LedgerNode(args) => ledger::run_node(&args),
+        Command::Lake(args) => lake::run(&args),
+        Command::LakeIngest(args) => lake::run_ingest(&args),
     }
 }
 
-/// Prints what was measured: one JSON object, or lines for people.
+/// Measures, then prints.
 fn measured<T: Serialize + Debug>(
     json: bool,
     measuring: impl Future<Output = Result<T>>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let figures = runtime.block_on(measuring)?;
+    print(json, &runtime.block_on(measuring)?)
+}
+
+/// Prints what was measured: one JSON object, or lines for people.
+fn print<T: Serialize + Debug>(json: bool, figures: &T) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string(&figures)?);
+        println!("{}", serde_json::to_string(figures)?);
     } else {
         println!("{figures:#?}");
     }

@@ -21,8 +21,17 @@ pub(crate) fn cpu_ms(process: u32) -> Result<f64> {
 
 /// Resident memory of a process in MiB.
 pub(crate) fn rss_mib(process: u32) -> Result<f64> {
+    status_mib(process, "VmRSS:")
+}
+
+/// The most resident memory that a process ever had, in MiB.
+pub(crate) fn peak_mib(process: u32) -> Result<f64> {
+    status_mib(process, "VmHWM:")
+}
+
+fn status_mib(process: u32, name: &'static str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
     let kib: f64 = line.split_whitespace().next().context("no number")?.parse()?;
     Ok(kib / 1_024.0)
 }

@@ -15,14 +15,14 @@
 mod restore;
 
 use crate::crypt::{self, Cipher, MacKey};
-use crate::database::DatabaseError;
+use crate::database::{Connection, DatabaseError, Half};
+use crate::index::{self, Named};
 use crate::kek::KeyEpoch;
 use crate::keys::{self, KeyError};
 use crate::lake::Lake;
 use crate::objects::{OBJECT_DOMAIN, ObjectError, ObjectName};
 use crate::stream::{self, StreamError};
 pub use restore::{RestoreError, Restored, restore};
-use rusqlite::{Connection, params};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -101,12 +101,6 @@ pub enum BackupError {
     Database(#[from] DatabaseError),
 }
 
-impl From<rusqlite::Error> for BackupError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.into())
-    }
-}
-
 /// Index and keys of one moment.
 struct Taken {
     /// Removed in the end.
@@ -115,7 +109,7 @@ struct Taken {
     key: crypt::Secret,
     /// What stands in front of the sealed bytes and is bound to them.
     head: Vec<u8>,
-    objects: Vec<(ObjectName, u64)>,
+    objects: Vec<Named>,
 }
 
 impl Drop for Taken {
@@ -140,8 +134,11 @@ impl Lake {
         let objects = taken.objects.len() as u64;
         progress(&BackupStep::Taken { objects });
         let mut report = BackupReport { height, epoch: taken.epoch, objects, copied: 0, bytes: 0 };
-        for (name, bytes) in &taken.objects {
-            let copied = self.copy(dir, name, *bytes)?;
+        for object in &taken.objects {
+            let copied = self.copy(dir, object).or_else(|error| match error {
+                BackupError::Object(error) if object.may_lack(&error) => Ok(0),
+                error => Err(error),
+            })?;
             report.copied += u64::from(copied > 0);
             report.bytes += copied;
             progress(&BackupStep::Object { copied });
@@ -164,22 +161,21 @@ impl Lake {
             return Err(failed(&folder)(error));
         }
         fs::create_dir(&folder).map_err(failed(&folder))?;
-        for name in ["index.db", "keys.db"] {
-            let copy = folder.join(name);
-            let path = copy.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(copy.clone()))?;
-            Connection::open(self.root.join(name))?.execute("VACUUM INTO ?1", params![path])?;
-        }
+        self.databases.copy(Half::Index, &index::SCHEMA, &folder)?;
+        self.databases.copy(Half::Keys, keys::SCHEMA, &folder)?;
         let epoch = self.keys.change(keys::current)?;
         let key = crypt::random_secret();
         let wrapped = self.keys.wrap(epoch, PLACE, &key)?;
         let length = u16::try_from(wrapped.len()).map_err(|_| KeyError::Altered)?;
         let head = [&MAGIC[..], &height.to_le_bytes(), &length.to_le_bytes(), &wrapped].concat();
-        let objects = objects(&Connection::open(folder.join("index.db"))?)?;
+        let objects = index::named(&Connection::open_copy(&folder.join("index.db"))?, false)?;
         Ok(Taken { folder, epoch, key, head, objects })
     }
 
     /// Copies an object unless it is there; how many bytes that took.
-    fn copy(&self, dir: &Path, name: &ObjectName, bytes: u64) -> Result<u64, BackupError> {
+    fn copy(&self, dir: &Path, object: &Named) -> Result<u64, BackupError> {
+        let Named { name, bytes, .. } = object;
+        let bytes = *bytes;
         let path = place(dir, name);
         let naming = self.keys.naming();
         if is_object(&path, naming, name, bytes).map_err(failed(&path))? {
@@ -260,20 +256,6 @@ impl<R: Read> Write for Same<R> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// The objects of all complete batches that an index names, with their sizes.
-fn objects(index: &Connection) -> Result<Vec<(ObjectName, u64)>, rusqlite::Error> {
-    let mut select = index.prepare(
-        "SELECT pack.name, pack.bytes FROM pack JOIN batch ON batch.id = pack.batch
-         WHERE batch.complete
-         UNION SELECT document.name, document.bytes FROM document
-         JOIN batch ON batch.id = document.batch WHERE batch.complete
-         UNION SELECT manifest.name, manifest.bytes FROM manifest
-         JOIN batch ON batch.id = manifest.batch WHERE batch.complete ORDER BY 1",
-    )?;
-    let objects = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    objects.collect()
 }
 
 fn place(dir: &Path, name: &ObjectName) -> PathBuf {

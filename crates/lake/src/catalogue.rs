@@ -38,9 +38,12 @@
 //! since   = { type = "date", tags = ["medication"], hub = "time" }
 //! ```
 //!
+//! A column with `analytics` appears in de-identified tables, as [`Analysed`] says; others never do.
+//!
 //! Without any `hub` a row is an event of its own, of its patient. Columns anchored at `event` make
 //! up one key together.
 
+mod analysed;
 mod anchors;
 mod build;
 mod difference;
@@ -49,6 +52,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+pub use analysed::{Analysed, PSEUDONYM};
 pub use difference::{Change, Difference, Growth, Item};
 
 use crate::finding::{Finding, Findings};
@@ -142,6 +146,9 @@ pub struct Column {
     pub tags: BTreeMap<TagName, u32>,
     /// What people read.
     pub labels: Labels,
+    /// How it may appear in de-identified tables; not at all when nothing is said.
+    #[borsh(skip)]
+    pub analytics: Option<Analysed>,
     #[borsh(skip)]
     cell: Option<CellId>,
 }

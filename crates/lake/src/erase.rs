@@ -4,16 +4,17 @@
 //! 1. one change of the key store puts up the tombstone, deletes data key, record key, link and
 //!    pseudonym, and notes the erasure with the pseudonym, for the ledger;
 //! 2. the index forgets the patient's rows, and its file what it forgot;
-//! 3. the key-encryption key is [rotated](crate::rotate), so that the deleted keys are noise in
+//! 3. all de-identified tables are removed: [`Lake::deidentify`] makes them anew without the patient;
+//! 4. the key-encryption key is [rotated](crate::rotate), so that the deleted keys are noise in
 //!    every copy of the key store, in its log and in free space;
-//! 4. the erasure is called done, and the ledger may be told.
+//! 5. the erasure is called done, and the ledger may be told.
 //!
 //! An erasure that was killed is taken up by whoever opens the lake next. Frames stay in their packs:
 //! without the data key they are noise, and a pack holds others' frames, too. A tombstone is a keyed
 //! hash; while it stands no ingest takes the patient in.
 
 use crate::crypt;
-use crate::database::DatabaseError;
+use crate::database::{self, Connection, DatabaseError, OptionalExtension, Row, params};
 use crate::ingest::IngestError;
 use crate::kek::KeyEpoch;
 use crate::keys::{self, KeyError, PatientKey, PersonKey, place};
@@ -21,7 +22,6 @@ use crate::lake::Lake;
 use crate::links::{padded, unpadded};
 use crate::rotate::RotationStep;
 use aegle_model::{Handle, Hash, PatientId};
-use rusqlite::{Connection, OptionalExtension, params};
 
 /// A patient who can be erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,16 +103,11 @@ pub enum EraseError {
     Index(#[from] DatabaseError),
 }
 
-impl From<rusqlite::Error> for EraseError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Index(error.into())
-    }
-}
-
 impl From<IngestError> for EraseError {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Lock(error) => Self::Lock(error),
+            IngestError::Index(error) => Self::Index(error),
             _ => Self::Busy,
         }
     }
@@ -165,7 +160,7 @@ impl Lake {
             let mut rows = select.query([])?;
             let mut erasures = Vec::new();
             while let Some(row) = rows.next()? {
-                erasures.push(self.erasure(row)?);
+                erasures.push(self.erasure(&row)?);
             }
             Ok(erasures)
         })
@@ -187,7 +182,8 @@ impl Lake {
             Ok(_alone) => self.finish_erasures(),
             Err(IngestError::Busy) => Ok(()),
             Err(IngestError::Lock(error)) => Err(KeyError::Lock(error)),
-            Err(other) => unreachable!("a lock fails in two ways, not by {other}"),
+            Err(IngestError::Index(error)) => Err(error.into()),
+            Err(other) => unreachable!("a lock fails in three ways, not by {other}"),
         }
     }
 
@@ -207,6 +203,7 @@ impl Lake {
         let update = "UPDATE erasure SET patient = NULL WHERE epoch IS NULL";
         self.keys.change(|database| database.execute(update, []))?;
         progress(&EraseStep::Forgotten);
+        self.remove_analytics().map_err(KeyError::Analytics)?;
         let rotation = self.rotate_keys(&mut |step| progress(&EraseStep::Rotation(*step)))?;
         self.keys.checkpoint()?;
         let update = "UPDATE erasure SET epoch = ?1 WHERE epoch IS NULL";
@@ -220,11 +217,12 @@ impl Lake {
         let Subject { patient, person, rows, extents } = subject;
         let (salt, tombstone) = (crypt::random::<32>(), self.keys.tombstone(patient));
         self.keys.change(|database| {
-            database.execute("INSERT OR IGNORE INTO erased VALUES (?1)", [tombstone])?;
+            database
+                .execute("INSERT INTO erased VALUES (?1) ON CONFLICT DO NOTHING", [tombstone])?;
             let insert = "INSERT INTO erasure (patient, salt, tombstone, rows, extents)
-                 VALUES (?1, ?2, ?3, ?4, ?5)";
-            database.execute(insert, params![patient, salt, tombstone, rows, extents])?;
-            let number = database.last_insert_rowid();
+                 VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id";
+            let values = params![patient, salt, tombstone, rows, extents];
+            let number = database.query_row(insert, values, |row| row.get(0))?;
             database.execute("DELETE FROM patient WHERE patient = ?1", [patient])?;
             if let Some(person) = person {
                 self.move_pseudonym(database, person, number)?;
@@ -256,7 +254,7 @@ impl Lake {
         Ok(())
     }
 
-    fn erasure(&self, row: &rusqlite::Row<'_>) -> Result<Erasure, KeyError> {
+    fn erasure(&self, row: &Row<'_>) -> Result<Erasure, KeyError> {
         let (number, wrapped): (i64, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
         let (salt, tombstone): ([u8; 32], [u8; 32]) = (row.get(2)?, row.get(3)?);
         let (rows, extents, epoch): (u64, u64, KeyEpoch) = (row.get(4)?, row.get(5)?, row.get(6)?);
@@ -274,9 +272,9 @@ impl Lake {
         connection: &Connection,
         handle: Handle,
     ) -> Result<Option<Subject>, EraseError> {
-        let select = "SELECT link.person, link.patient, link.proof FROM keys.pseudonym
-             JOIN keys.link ON link.person = pseudonym.person WHERE handle = ?1";
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let select = "SELECT link.person, link.patient, link.proof FROM pseudonym
+             JOIN link ON link.person = pseudonym.person WHERE handle = ?1";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         let found: Option<(PersonKey, PatientKey, [u8; 32])> = connection
             .prepare_cached(select)?
             .query_row([self.keys.handle(handle)], read)
@@ -293,21 +291,21 @@ impl Lake {
         connection: &Connection,
         patient: PatientKey,
     ) -> Result<Option<Subject>, EraseError> {
-        let select = "SELECT person, proof FROM keys.link WHERE patient = ?1";
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let select = "SELECT person, proof FROM link WHERE patient = ?1";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let linked: Option<(PersonKey, [u8; 32])> =
             connection.prepare_cached(select)?.query_row([patient], read).optional()?;
         if linked.is_some_and(|(person, proof)| self.keys.link_proof(&person, &patient) != proof) {
             return Err(EraseError::Altered);
         }
         let subject = counted(connection, patient, linked.map(|(person, _)| person))?;
-        let key = "SELECT 1 FROM keys.patient WHERE patient = ?1";
+        let key = "SELECT 1 FROM patient WHERE patient = ?1";
         let has_key = connection.prepare_cached(key)?.exists([patient])?;
         Ok(Some(subject).filter(|it| has_key || it.is_linked() || it.extents > 0))
     }
 
     fn is_erased(&self, connection: &Connection, patient: &PatientKey) -> Result<bool, EraseError> {
-        let select = "SELECT 1 FROM keys.erased WHERE tombstone = ?1";
+        let select = "SELECT 1 FROM erased WHERE tombstone = ?1";
         Ok(connection.prepare_cached(select)?.exists([self.keys.tombstone(patient)])?)
     }
 }
@@ -316,8 +314,9 @@ fn counted(
     connection: &Connection,
     patient: PatientKey,
     person: Option<PersonKey>,
-) -> Result<Subject, rusqlite::Error> {
-    let select = "SELECT COALESCE(SUM(rows), 0), COUNT(*) FROM extent WHERE patient = ?1";
+) -> database::Result<Subject> {
+    let select =
+        "SELECT CAST(COALESCE(SUM(rows), 0) AS BIGINT), COUNT(*) FROM extent WHERE patient = ?1";
     connection.prepare_cached(select)?.query_row([patient], |row| {
         Ok(Subject { patient, person, rows: row.get(0)?, extents: row.get(1)? })
     })

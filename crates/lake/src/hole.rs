@@ -179,6 +179,16 @@ pub enum Hole {
         /// The column.
         column: Name,
     },
+    /// A column cannot appear in de-identified tables as it says.
+    #[error("column `{column}` of table `{table}` cannot have its `analytics`: {reason}")]
+    Analytics {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: Name,
+        /// Why not.
+        reason: &'static str,
+    },
     /// No header names a column of the table.
     #[error("the first line names no column of table `{table}`; the header row is missing")]
     NoHeader {

@@ -11,19 +11,23 @@ pub(crate) mod upkeep;
 pub(crate) mod vault;
 
 use crate::catalogue::Catalogue;
-use crate::database::{self, DatabaseError, hold};
+use crate::damage::What;
+use crate::database::{
+    self, Connection, DatabaseError, Databases, Half, Lock, LockError, OptionalExtension, Row,
+    hold, params,
+};
 use crate::frame::BatchName;
 use crate::keys::PatientKey;
-use crate::objects::ObjectName;
+use crate::objects::{ObjectError, ObjectName};
 use aegle_model::Timestamp;
 use aegle_vault::{Load, RowId};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use vault::{End, Hubs};
 
-const SCHEMA: &str = "
+/// The tables.
+const LOADS: &str = "
     CREATE TABLE catalogue (version INTEGER PRIMARY KEY, hash BLOB NOT NULL, text TEXT NOT NULL);
     CREATE TABLE load (
         id INTEGER PRIMARY KEY, at INTEGER NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0
@@ -68,6 +72,10 @@ const SCHEMA: &str = "
         patients INTEGER NOT NULL, rows INTEGER NOT NULL, rows_without_patient INTEGER NOT NULL
     );
 ";
+
+/// The tables of the index.
+pub(crate) static SCHEMA: LazyLock<String> =
+    LazyLock::new(|| [LOADS, upkeep::SCHEMA, quality::SCHEMA].concat());
 
 /// What the lake holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,10 +125,43 @@ pub(crate) struct Completed<'a> {
     pub(crate) without_patient: u64,
 }
 
+/// An object that somebody copies.
+pub(crate) struct Named {
+    pub(crate) name: ObjectName,
+    pub(crate) bytes: u64,
+    /// Whether the lake may do without it: it could not be brought again.
+    pub(crate) lost: bool,
+}
+
+impl Named {
+    /// Whether a copy may lack it because of what is wrong with it.
+    pub(crate) fn may_lack(&self, wrong: &ObjectError) -> bool {
+        self.lost && What::of(wrong).is_some()
+    }
+}
+
+/// The objects of complete batches, and of those that were only begun, in the order of their names.
+pub(crate) fn named(connection: &Connection, also_begun: bool) -> database::Result<Vec<Named>> {
+    let mut select = connection.prepare_cached(
+        "SELECT name, bytes, EXISTS
+             (SELECT 1 FROM damage WHERE damage.object = one.name AND fate = 'lost')
+         FROM (SELECT pack.name AS name, bytes FROM pack
+                   JOIN batch ON batch.id = pack.batch AND complete >= ?1
+               UNION SELECT document.name, bytes FROM document
+                   JOIN batch ON batch.id = document.batch AND complete >= ?1
+               UNION SELECT manifest.name, bytes FROM manifest
+                   JOIN batch ON batch.id = manifest.batch AND complete >= ?1) AS one
+         ORDER BY name",
+    )?;
+    let named =
+        |row: &Row<'_>| Ok(Named { name: row.get(0)?, bytes: row.get(1)?, lost: row.get(2)? });
+    select.query_map([i64::from(!also_begun)], named)?.collect()
+}
+
 /// The current state, seen by any connection to the index.
-pub(crate) fn state(connection: &Connection) -> Result<Option<State>, rusqlite::Error> {
+pub(crate) fn state(connection: &Connection) -> database::Result<Option<State>> {
     let sql = "SELECT load, source, catalogue, patients, rows, rows_without_patient FROM state";
-    let state = |row: &rusqlite::Row<'_>| {
+    let state = |row: &Row<'_>| {
         Ok(State {
             load: Load(row.get(0)?),
             source: row.get(1)?,
@@ -134,27 +175,24 @@ pub(crate) fn state(connection: &Connection) -> Result<Option<State>, rusqlite::
 }
 
 /// The last complete load up to a time; 0 when there was none yet.
-pub(crate) fn load_at(
-    connection: &Connection,
-    as_of: Option<Timestamp>,
-) -> Result<Load, rusqlite::Error> {
-    let sql = "SELECT id FROM load WHERE complete AND at <= ?1 ORDER BY id DESC LIMIT 1";
+pub(crate) fn load_at(connection: &Connection, as_of: Option<Timestamp>) -> database::Result<Load> {
+    let sql = "SELECT id FROM load WHERE complete = 1 AND at <= ?1 ORDER BY id DESC LIMIT 1";
     let mut select = connection.prepare_cached(sql)?;
     let time = as_of.map_or(i64::MAX, |Timestamp(ms)| i64::try_from(ms).unwrap_or(i64::MAX));
     Ok(Load(select.query_row([time], |row| row.get(0)).optional()?.unwrap_or_default()))
 }
 
 /// How many objects there are, and how many bytes they take.
-pub(crate) fn stored(connection: &Connection) -> Result<(u64, u64), rusqlite::Error> {
-    let sql = "SELECT COUNT(*), COALESCE(SUM(bytes), 0)
+pub(crate) fn stored(connection: &Connection) -> database::Result<(u64, u64)> {
+    let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT)
                FROM (SELECT name, bytes FROM pack UNION SELECT name, bytes FROM document
                      UNION SELECT name, bytes FROM manifest) AS object";
     connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 /// When each load was.
-pub(crate) fn loads(connection: &Connection) -> Result<BTreeMap<Load, Timestamp>, rusqlite::Error> {
-    let mut select = connection.prepare_cached("SELECT id, at FROM load WHERE complete")?;
+pub(crate) fn loads(connection: &Connection) -> database::Result<BTreeMap<Load, Timestamp>> {
+    let mut select = connection.prepare_cached("SELECT id, at FROM load WHERE complete = 1")?;
     let loads = select.query_map([], |row| Ok((Load(row.get(0)?), Timestamp(row.get(1)?))))?;
     loads.collect()
 }
@@ -163,7 +201,7 @@ pub(crate) fn loads(connection: &Connection) -> Result<BTreeMap<Load, Timestamp>
 pub(crate) fn catalogue_text(
     connection: &Connection,
     version: u32,
-) -> Result<Option<String>, rusqlite::Error> {
+) -> database::Result<Option<String>> {
     let mut select = connection.prepare_cached("SELECT text FROM catalogue WHERE version = ?1")?;
     select.query_row([version], |row| row.get(0)).optional()
 }
@@ -172,26 +210,34 @@ pub(crate) fn catalogue_text(
 pub(crate) struct Index(Mutex<Connection>);
 
 impl Index {
-    pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        let connection = database::open(path, &[SCHEMA, upkeep::SCHEMA, quality::SCHEMA].concat())?;
-        connection.pragma_update(None, "cache_size", -262_144)?;
-        Ok(Self(Mutex::new(connection)))
+    pub(crate) fn open(databases: &Databases) -> Result<Self, DatabaseError> {
+        Ok(Self(Mutex::new(databases.open(Half::Index, &SCHEMA)?)))
+    }
+
+    /// The lock that one ingest, or one erasure, holds; nothing when another does.
+    pub(crate) fn try_lock(&self, file: &Path) -> Result<Option<Lock<'_>>, LockError> {
+        Lock::try_take(&self.0, file)
+    }
+
+    /// How many bytes the index takes.
+    pub(crate) fn bytes(&self) -> Result<u64, DatabaseError> {
+        hold(&self.0).bytes()
     }
 
     pub(crate) fn state(&self) -> Result<Option<State>, DatabaseError> {
-        Ok(state(&hold(&self.0))?)
+        state(&hold(&self.0))
     }
 
     pub(crate) fn catalogue_text(&self, version: u32) -> Result<Option<String>, DatabaseError> {
-        Ok(catalogue_text(&hold(&self.0), version)?)
+        catalogue_text(&hold(&self.0), version)
     }
 
     /// The content that is current, by table.
     pub(crate) fn live(&self) -> Result<BTreeMap<String, BatchName>, DatabaseError> {
         let connection = hold(&self.0);
-        let mut select = connection.prepare("SELECT of_table, content FROM live")?;
+        let mut select = connection.prepare_cached("SELECT of_table, content FROM live")?;
         let live = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(live.collect::<Result<_, _>>()?)
+        live.collect::<Result<_, _>>()
     }
 
     /// The number of the load after the last complete one.
@@ -202,24 +248,23 @@ impl Index {
 
     /// Begins a load that nobody sees yet, or goes on with it.
     pub(crate) fn begin_load(&self, load: Load) -> Result<(), DatabaseError> {
-        hold(&self.0).execute("INSERT OR IGNORE INTO load (id) VALUES (?1)", [load.0])?;
-        Ok(())
+        let sql = "INSERT INTO load (id) VALUES (?1) ON CONFLICT DO NOTHING";
+        self.change(|connection| connection.execute(sql, [load.0]).map(|_| ()))
     }
 
     /// Whether a batch is there.
     pub(crate) fn has_batch(&self, name: &BatchName) -> Result<bool, DatabaseError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM batch WHERE name = ?1)";
-        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
+        hold(&self.0).query_row(sql, [name], |row| row.get(0))
     }
 
     /// Begins a batch that nobody sees yet.
     pub(crate) fn begin_batch(&self, batch: &NewBatch<'_>) -> Result<i64, DatabaseError> {
-        let connection = hold(&self.0);
         let sql = "INSERT INTO batch (name, of_table, load, catalogue, meaning, file_bytes)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id";
         let NewBatch { name, table, load, catalogue, meaning, file_bytes } = batch;
-        connection.execute(sql, params![name, table, load.0, catalogue, meaning, file_bytes])?;
-        Ok(connection.last_insert_rowid())
+        let values = params![name, table, load.0, catalogue, meaning, file_bytes];
+        self.change(|connection| connection.query_row(sql, values, |row| row.get(0)))
     }
 
     /// Notes a stored pack and what lies in it.
@@ -230,17 +275,17 @@ impl Index {
         extents: &[Extent],
     ) -> Result<(), DatabaseError> {
         self.change(|connection| {
-            let pack = "INSERT INTO pack (batch, name, bytes) VALUES (?1, ?2, ?3)";
-            connection.execute(pack, params![batch, name, bytes])?;
-            let pack = connection.last_insert_rowid();
-            let mut insert = connection.prepare_cached(
-                "INSERT INTO extent (patient, batch, pack, start, length, rows)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?;
-            for extent in extents {
-                let (start, length, rows) = (extent.start, extent.length, extent.rows.len());
-                insert.execute(params![extent.patient, batch, pack, start, length, rows])?;
-            }
+            let pack = "INSERT INTO pack (batch, name, bytes) VALUES (?1, ?2, ?3) RETURNING id";
+            let pack: i64 =
+                connection.query_row(pack, params![batch, name, bytes], |row| row.get(0))?;
+            let insert = "INSERT INTO extent (patient, batch, pack, start, length, rows)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            connection.insert(insert, |inserts| {
+                extents.iter().try_for_each(|extent| {
+                    let Extent { patient, start, length, rows } = extent;
+                    inserts.add(params![patient, batch, pack, start, length, rows.len()])
+                })
+            })?;
             vault::add_satellites(connection, batch, extents)
         })
     }
@@ -248,7 +293,7 @@ impl Index {
     /// Whether a document is stored already.
     pub(crate) fn has_document(&self, name: &ObjectName) -> Result<bool, DatabaseError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM document WHERE name = ?1)";
-        Ok(hold(&self.0).query_row(sql, [name], |row| row.get(0))?)
+        hold(&self.0).query_row(sql, [name], |row| row.get(0))
     }
 
     /// Notes a stored document of a patient that a batch speaks of.
@@ -258,18 +303,18 @@ impl Index {
         name: &ObjectName,
         bytes: u64,
     ) -> Result<(), DatabaseError> {
-        let sql = "INSERT OR IGNORE INTO document (name, batch, patient, bytes)
-                   VALUES (?1, ?2, ?3, ?4)";
-        hold(&self.0).execute(sql, params![name, batch, patient, bytes])?;
-        Ok(())
+        let sql = "INSERT INTO document (name, batch, patient, bytes)
+                   VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+        let values = params![name, batch, patient, bytes];
+        self.change(|connection| connection.execute(sql, values).map(|_| ()))
     }
 
     /// Notes that all of a batch is written, so that an ingest that is killed later keeps it, and how
     /// many rows of its source belong to patients who were erased, and are not in it.
     pub(crate) fn finish_batch(&self, batch: i64, of_erased: u64) -> Result<(), DatabaseError> {
         let sql = "UPDATE batch SET whole = 1, of_erased = ?2 WHERE id = ?1";
-        hold(&self.0).execute(sql, params![batch, of_erased])?;
-        Ok(())
+        let values = params![batch, of_erased];
+        self.change(|connection| connection.execute(sql, values).map(|_| ()))
     }
 
     /// Notes which rows a load does not bring any more.
@@ -297,19 +342,21 @@ impl Index {
             let complete = "UPDATE batch SET complete = 1 WHERE load = ?1";
             connection.execute(complete, [done.load.0])?;
             // Loads are ordered in time, whatever the clock says.
-            connection.execute(
-                "UPDATE load SET complete = 1, at = MAX(?2, 1 + (SELECT MAX(at) FROM load))
-                 WHERE id = ?1",
-                params![done.load.0, done.now.0],
-            )?;
-            let keep = "INSERT OR IGNORE INTO catalogue (version, hash, text) VALUES (?1, ?2, ?3)";
+            let last = "SELECT COALESCE(MAX(at), 0) FROM load";
+            let last: u64 = connection.query_row(last, [], |row| row.get(0))?;
+            let complete = "UPDATE load SET complete = 1, at = ?2 WHERE id = ?1";
+            connection.execute(complete, params![done.load.0, done.now.0.max(last + 1)])?;
+            let keep = "INSERT INTO catalogue (version, hash, text) VALUES (?1, ?2, ?3)
+                        ON CONFLICT DO NOTHING";
             let version = catalogue.version();
             connection.execute(keep, params![version, catalogue.hash().as_bytes(), text])?;
             let patients = vault::patients(connection)?;
             connection.execute(
-                "INSERT OR REPLACE INTO state
+                "INSERT INTO state
                  (id, load, source, catalogue, patients, rows, rows_without_patient)
-                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (id) DO UPDATE SET load = ?1, source = ?2, catalogue = ?3,
+                     patients = ?4, rows = ?5, rows_without_patient = ?6",
                 params![
                     done.load.0,
                     done.source,
@@ -325,10 +372,10 @@ impl Index {
 
     /// How many rows of what is current belong to patients who were erased.
     pub(crate) fn rows_of_erased(&self) -> Result<u64, DatabaseError> {
-        let sql = "SELECT COALESCE(SUM(of_erased), 0) FROM batch WHERE id IN
-                       (SELECT MAX(id) FROM batch WHERE complete GROUP BY of_table)
+        let sql = "SELECT CAST(COALESCE(SUM(of_erased), 0) AS BIGINT) FROM batch WHERE id IN
+                       (SELECT MAX(id) FROM batch WHERE complete = 1 GROUP BY of_table)
                    AND of_table IN (SELECT of_table FROM live)";
-        Ok(hold(&self.0).query_row(sql, [], |row| row.get(0))?)
+        hold(&self.0).query_row(sql, [], |row| row.get(0))
     }
 
     /// Removes every trace of a patient from all batches, and from what the file held before. What an
@@ -336,21 +383,21 @@ impl Index {
     pub(crate) fn forget_patient(&self, patient: &PatientKey) -> Result<(), DatabaseError> {
         self.forget_incomplete(&[])?;
         self.change(|connection| vault::forget_patient(connection, patient))?;
-        database::checkpoint(&hold(&self.0))
+        hold(&self.0).checkpoint()
     }
 
     /// Forgets what belongs to loads that were never completed. Batches that are written whole stay
     /// when every one of them is in `keep`; what others speak of is noted under those before them.
     pub(crate) fn forget_incomplete(&self, keep: &[BatchName]) -> Result<(), DatabaseError> {
         self.change(|connection| {
-            let count = "SELECT COUNT(*) FROM load WHERE NOT complete";
-            if connection.query_row(count, [], |row| row.get::<_, u64>(0))? == 0 {
+            let count = "SELECT COUNT(*) FROM load WHERE complete = 0";
+            if connection.query_row(count, [], |row| row.get::<u64>(0))? == 0 {
                 return Ok(());
             }
-            let mut incomplete =
-                connection.prepare("SELECT id, name, whole FROM batch WHERE NOT complete")?;
+            let mut incomplete = connection
+                .prepare_cached("SELECT id, name, whole FROM batch WHERE complete = 0")?;
             let found = incomplete.query_map([], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, BatchName>(1)?, row.get::<_, bool>(2)?))
+                Ok((row.get::<i64>(0)?, row.get::<BatchName>(1)?, row.get::<bool>(2)?))
             })?;
             let found: Vec<_> = found.collect::<Result<_, _>>()?;
             let stay = found.iter().all(|(_, name, whole)| !whole || keep.contains(name));
@@ -365,7 +412,7 @@ impl Index {
             }
             vault::forget_ends(connection)?;
             connection.execute(
-                "DELETE FROM load WHERE NOT complete AND id NOT IN (SELECT load FROM batch)",
+                "DELETE FROM load WHERE complete = 0 AND id NOT IN (SELECT load FROM batch)",
                 [],
             )?;
             Ok(())
@@ -375,31 +422,27 @@ impl Index {
     /// Every object that the index knows.
     pub(crate) fn objects(&self) -> Result<BTreeSet<ObjectName>, DatabaseError> {
         let connection = hold(&self.0);
-        let mut select = connection.prepare(
+        let mut select = connection.prepare_cached(
             "SELECT name FROM pack UNION SELECT name FROM document
              UNION SELECT name FROM manifest",
         )?;
         let names = select.query_map([], |row| row.get(0))?;
-        Ok(names.collect::<Result<_, _>>()?)
+        names.collect::<Result<_, _>>()
     }
 
     /// Runs `work` on the writing connection.
     pub(crate) fn look<T>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+        work: impl FnOnce(&Connection) -> database::Result<T>,
     ) -> Result<T, DatabaseError> {
-        Ok(work(&hold(&self.0))?)
+        work(&hold(&self.0))
     }
 
     fn change<T>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+        work: impl FnOnce(&Connection) -> database::Result<T>,
     ) -> Result<T, DatabaseError> {
-        let mut connection = hold(&self.0);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = work(&transaction)?;
-        transaction.commit()?;
-        Ok(result)
+        hold(&self.0).change(work)
     }
 }
 
@@ -407,8 +450,6 @@ impl Index {
 impl Index {
     /// Pretends that the disk has room for this many more pages of the index.
     pub(crate) fn leave_room(&self, pages: u32) {
-        let connection = hold(&self.0);
-        let used: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-        connection.pragma_update(None, "max_page_count", used + pages).unwrap();
+        hold(&self.0).leave_room(pages);
     }
 }

@@ -17,7 +17,7 @@ mod tests;
 
 use crate::catalogue::{self, Catalogue};
 use crate::check::{CheckReport, check_data};
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, Lock, LockError};
 use crate::finding::Findings;
 use crate::frame::BatchName;
 use crate::index::{Completed, State, upkeep};
@@ -32,7 +32,6 @@ use aegle_model::{Hash, Name};
 use judge::{Kept, Verdict};
 use plan::Plan;
 use std::fmt;
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
@@ -279,12 +278,12 @@ impl Lake {
     }
 
     /// The lock that one ingest, or one erasure, holds; a killed process loses it.
-    pub(crate) fn lock_ingest(&self) -> Result<File, IngestError> {
-        let file = File::create(self.root.join("ingest.lock")).map_err(IngestError::Lock)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(IngestError::Busy),
-            Err(TryLockError::Error(error)) => Err(IngestError::Lock(error)),
+    pub(crate) fn lock_ingest(&self) -> Result<Lock<'_>, IngestError> {
+        match self.index.try_lock(&self.root.join("ingest.lock")) {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(IngestError::Busy),
+            Err(LockError::File(error)) => Err(IngestError::Lock(error)),
+            Err(LockError::Database(error)) => Err(error.into()),
         }
     }
 

@@ -21,7 +21,8 @@ pub trait Keks: Send + Sync {
     /// Makes the key of an epoch, unless it is there. It is durable when this returns.
     fn create(&self, epoch: KeyEpoch) -> Result<(), KekError>;
 
-    /// Destroys the keys of all epochs but this one, for good.
+    /// Destroys the keys of all epochs before this one, for good. A later one may have been made by a
+    /// process that took a rotation over.
     fn keep_only(&self, epoch: KeyEpoch) -> Result<(), KekError>;
 
     /// Wraps a key under the key of an epoch and binds it to its place.

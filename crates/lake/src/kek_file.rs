@@ -174,7 +174,7 @@ impl Keks for FileKeks {
         }
         self.change(|plain| {
             let before = plain.len();
-            plain.retain(|other, _| *other == epoch);
+            plain.retain(|other, _| *other >= epoch);
             plain.len() < before
         })
     }

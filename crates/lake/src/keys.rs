@@ -9,10 +9,12 @@
 //! written under an epoch that a [rotation](crate::rotate) has left behind.
 
 use crate::crypt::{self, MacKey, Secret};
-use crate::database::{self, DatabaseError, hold};
+use crate::database::{
+    self, Connection, DatabaseError, Databases, Half, Lock, LockError, OptionalExtension, hold,
+    params,
+};
 use crate::kek::{KekError, Keks, KeyEpoch};
 use aegle_model::{Handle, PatientId, RecordKey};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -65,6 +67,11 @@ pub enum KeyError {
          again, or restore the key store from a backup"
     )]
     LeftBehind(u64),
+    /// The de-identified tables are still there after an erasure was begun.
+    #[error(
+        "could not remove the de-identified tables; open the lake again when it can be written"
+    )]
+    Analytics(#[source] std::io::Error),
     /// The key-encryption keys failed.
     #[error(transparent)]
     Kek(KekError),
@@ -83,6 +90,15 @@ impl KeyError {
     }
 }
 
+impl From<LockError> for KeyError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::File(error) => Self::Lock(error),
+            LockError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
 impl From<KekError> for KeyError {
     fn from(error: KekError) -> Self {
         match error {
@@ -93,19 +109,14 @@ impl From<KekError> for KeyError {
     }
 }
 
-impl From<rusqlite::Error> for KeyError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.into())
-    }
-}
-
 /// How the lake calls a patient number: a keyed hash of it.
 pub(crate) type PatientKey = [u8; 16];
 
 /// How the lake calls a [`PatientId`]: a keyed hash of it.
 pub(crate) type PersonKey = [u8; 16];
 
-const SCHEMA: &str = "
+/// The tables.
+pub(crate) const SCHEMA: &str = "
     CREATE TABLE secret (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE patient (patient BLOB PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE record (person BLOB PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID;
@@ -160,13 +171,14 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn open(path: &Path, keks: Arc<dyn Keks>) -> Result<Self, KeyError> {
-        let mut database = database::open(path, SCHEMA)?;
-        let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        begin(&transaction, &*keks)?;
-        let secret = |name| secret(&transaction, &*keks, name);
-        let (index, naming) = (secret(INDEX_SECRET)?, secret(NAMING_SECRET)?);
-        transaction.commit()?;
+    pub(crate) fn open(databases: &Databases, keks: Arc<dyn Keks>) -> Result<Self, KeyError> {
+        let database = databases.open(Half::Keys, SCHEMA)?;
+        let secrets = |database: &Connection| {
+            begin(database, &*keks)?;
+            let secret = |name| secret(database, &*keks, name);
+            Ok::<_, KeyError>((secret(INDEX_SECRET)?, secret(NAMING_SECRET)?))
+        };
+        let (index, naming) = database.change(secrets)?;
         let (index, naming) = (MacKey::new(&index), MacKey::new(&naming));
         Ok(Self { database: Mutex::new(database), keks, index, naming })
     }
@@ -179,6 +191,12 @@ impl Keys {
     /// The key under which objects, batches and sources are named.
     pub(crate) fn naming(&self) -> &MacKey {
         &self.naming
+    }
+
+    /// The secret of an analysts' project, made when it is first asked for.
+    pub(crate) fn project(&self, name: &str) -> Result<MacKey, KeyError> {
+        let name = format!("project {name}");
+        self.change(|database| Ok(MacKey::new(&*secret(database, &*self.keks, &name)?)))
     }
 
     pub(crate) fn patient(&self, number: &[u8]) -> PatientKey {
@@ -214,7 +232,7 @@ impl Keys {
             let epoch = current(database)?;
             let mut keys = Vec::with_capacity(patients.len());
             for patient in patients {
-                let mut key = self.data_key(database, "main", patient)?;
+                let mut key = self.data_key(database, patient)?;
                 if key.is_none() && !self.is_erased(database, patient)? {
                     let fresh = crypt::random_secret();
                     let wrapped = self.wrap(epoch, &place::data(patient), &fresh)?;
@@ -234,7 +252,7 @@ impl Keys {
         patients: &[PatientKey],
     ) -> Result<Vec<Option<Secret>>, KeyError> {
         self.change(|database| {
-            patients.iter().map(|patient| self.data_key(database, "main", patient)).collect()
+            patients.iter().map(|patient| self.data_key(database, patient)).collect()
         })
     }
 
@@ -243,20 +261,19 @@ impl Keys {
         &self,
         database: &Connection,
         patient: &PatientKey,
-    ) -> Result<bool, rusqlite::Error> {
+    ) -> database::Result<bool> {
         let select = "SELECT 1 FROM erased WHERE tombstone = ?1";
         database.prepare_cached(select)?.exists([self.tombstone(patient)])
     }
 
-    /// The data key of a patient, read from the key store that `connection` calls `schema`.
+    /// The data key of a patient.
     pub(crate) fn data_key(
         &self,
         connection: &Connection,
-        schema: &str,
         patient: &PatientKey,
     ) -> Result<Option<Secret>, KeyError> {
-        let sql = format!("SELECT wrapped FROM {schema}.patient WHERE patient = ?1");
-        let mut statement = connection.prepare_cached(&sql)?;
+        let mut statement =
+            connection.prepare_cached("SELECT wrapped FROM patient WHERE patient = ?1")?;
         let wrapped: Option<Vec<u8>> =
             statement.query_row([patient], |row| row.get(0)).optional()?;
         wrapped.map(|wrapped| self.unwrap(&place::data(patient), &wrapped)).transpose()
@@ -267,7 +284,8 @@ impl Keys {
         let person = self.person(id);
         self.change(|database| {
             let wrapped = self.wrap(current(database)?, &place::record(&person), key.as_bytes())?;
-            let sql = "INSERT OR REPLACE INTO record (person, wrapped) VALUES (?1, ?2)";
+            let sql = "INSERT INTO record (person, wrapped) VALUES (?1, ?2)
+                       ON CONFLICT (person) DO UPDATE SET wrapped = ?2";
             database.prepare_cached(sql)?.execute(params![person, wrapped])?;
             Ok(())
         })
@@ -279,23 +297,22 @@ impl Keys {
         self.change(|database| {
             let (place, fresh) = (place::record(&person), crypt::random_secret());
             let wrapped = self.wrap(current(database)?, &place, &fresh)?;
-            let sql = "INSERT OR IGNORE INTO record (person, wrapped) VALUES (?1, ?2)";
+            let sql = "INSERT INTO record (person, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             database.prepare_cached(sql)?.execute(params![person, wrapped])?;
-            let kept = self.record_key(database, "main", id)?;
+            let kept = self.record_key(database, id)?;
             Ok(kept.expect("a row that was just kept is there"))
         })
     }
 
-    /// The record key of a patient, read from the key store that `connection` calls `schema`.
+    /// The record key of a patient.
     pub(crate) fn record_key(
         &self,
         connection: &Connection,
-        schema: &str,
         id: PatientId,
     ) -> Result<Option<RecordKey>, KeyError> {
         let person = self.person(id);
-        let sql = format!("SELECT wrapped FROM {schema}.record WHERE person = ?1");
-        let mut statement = connection.prepare_cached(&sql)?;
+        let mut statement =
+            connection.prepare_cached("SELECT wrapped FROM record WHERE person = ?1")?;
         let wrapped: Option<Vec<u8>> =
             statement.query_row([person], |row| row.get(0)).optional()?;
         let Some(wrapped) = wrapped else { return Ok(None) };
@@ -303,16 +320,22 @@ impl Keys {
         Ok(Some(RecordKey::from_array(*key)))
     }
 
+    /// Waits until nobody rotates; nobody does while it is held.
+    pub(crate) fn lock(&self, file: &Path) -> Result<Lock<'_>, LockError> {
+        Lock::take(&self.database, file)
+    }
+
+    /// The same, unless somebody rotates.
+    pub(crate) fn try_lock(&self, file: &Path) -> Result<Option<Lock<'_>>, LockError> {
+        Lock::try_take(&self.database, file)
+    }
+
     /// Runs `work` as one durable change of the key store.
-    pub(crate) fn change<T, E: From<rusqlite::Error>>(
+    pub(crate) fn change<T, E: From<DatabaseError>>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut database = hold(&self.database);
-        let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = work(&transaction)?;
-        transaction.commit()?;
-        Ok(result)
+        hold(&self.database).change(work)
     }
 
     /// A key under the key-encryption key of an epoch, which must be the [current] one of the
@@ -328,7 +351,7 @@ impl Keys {
 
     /// Sees to it that the file of the key store holds nothing that was deleted from it.
     pub(crate) fn checkpoint(&self) -> Result<(), DatabaseError> {
-        database::checkpoint(&hold(&self.database))
+        hold(&self.database).checkpoint()
     }
 
     /// The key that was [wrapped](Self::wrap).
@@ -338,7 +361,7 @@ impl Keys {
 }
 
 /// The epoch that keys are wrapped under now.
-pub(crate) fn current(database: &Connection) -> Result<KeyEpoch, rusqlite::Error> {
+pub(crate) fn current(database: &Connection) -> database::Result<KeyEpoch> {
     let select = "SELECT current FROM epoch";
     database.prepare_cached(select)?.query_row([], |row| row.get(0))
 }
@@ -382,7 +405,7 @@ fn begin(database: &Connection, keks: &dyn Keks) -> Result<(), KeyError> {
 fn secret(database: &Connection, keks: &dyn Keks, name: &str) -> Result<Secret, KeyError> {
     let place = place::secret(name);
     let fresh = wrap(keks, current(database)?, &place, &crypt::random_secret())?;
-    let insert = "INSERT OR IGNORE INTO secret (name, wrapped) VALUES (?1, ?2)";
+    let insert = "INSERT INTO secret (name, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     database.execute(insert, params![name, fresh])?;
     let select = "SELECT wrapped FROM secret WHERE name = ?1";
     let wrapped: Vec<u8> = database.query_row(select, [name], |row| row.get(0))?;
@@ -403,7 +426,7 @@ mod tests {
 
     fn keys(folder: &tempfile::TempDir, kek: u8) -> Result<Keys, KeyError> {
         let keks = FileKeks::new(folder.path().join("keks"), &Kek::from_array([kek; 32]));
-        Keys::open(&folder.path().join("keys.db"), Arc::new(keks))
+        Keys::open(&Databases::Files(folder.path().to_owned()), Arc::new(keks))
     }
 
     #[test]
@@ -419,7 +442,7 @@ mod tests {
         assert_eq!([again.patient(b"4711"), again.patient(b"4712")], patients);
         assert_eq!(again.data_keys(&patients).unwrap(), made);
         assert!(made[0].is_some() && made[0] != made[1]);
-        let record_key = |id| again.change(|keys| again.record_key(keys, "main", id)).unwrap();
+        let record_key = |id| again.change(|keys| again.record_key(keys, id)).unwrap();
         assert_eq!(record_key(one).unwrap().as_bytes(), &[9; 32]);
         assert!(record_key(two).is_none());
     }

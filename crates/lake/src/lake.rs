@@ -12,15 +12,16 @@
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::consumer::Consumer;
-use crate::database::DatabaseError;
+use crate::database::{Connection, DatabaseError, Databases};
 use crate::index::{self, Index};
 use crate::kek::Keks;
 use crate::kek_file::FileKeks;
 use crate::keys::{Kek, KeyError, Keys};
 use crate::layout::Layout;
-use crate::lookup::{KEYS, Lookup};
+use crate::lookup::Lookup;
 use crate::note::NoteKey;
 use crate::objects::{OBJECT_DOMAIN, ObjectName, Objects};
+use crate::place::{BucketError, Place};
 use crate::zones::{ZoneError, Zones};
 use aegle_model::{PatientId, RecordKey, RequestId, Timestamp};
 use std::io;
@@ -43,6 +44,9 @@ pub enum OpenError {
     /// The object store cannot be used.
     #[error("could not open the lake's object store")]
     Store(#[from] object_store::Error),
+    /// The bucket cannot be used.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
     /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -65,12 +69,6 @@ pub enum LayoutError {
     Index(#[from] DatabaseError),
 }
 
-impl From<rusqlite::Error> for LayoutError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Index(error.into())
-    }
-}
-
 /// Long work that was told to stop. It is taken up again when it is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted; run it again to go on")]
@@ -79,6 +77,7 @@ pub struct Interrupted;
 /// One centre's data. Every call blocks: from a tokio runtime, use `spawn_blocking`.
 pub struct Lake {
     pub(crate) root: PathBuf,
+    pub(crate) databases: Databases,
     pub(crate) keys: Keys,
     pub(crate) index: Index,
     pub(crate) lookup: Lookup,
@@ -102,11 +101,13 @@ impl Lake {
 
     /// Opens the lake in a folder with key-encryption keys that are elsewhere.
     pub fn open_with_keks(root: &Path, keks: Arc<dyn Keks>) -> Result<Self, OpenError> {
-        let raw = root.join("raw");
-        let failed = |source| OpenError::Io { folder: root.to_owned(), source };
-        create_private(root).and_then(|()| create_private(&raw)).map_err(failed)?;
-        let objects = Objects::in_folder(&raw)?;
-        Self::open_with(root, keks, objects)
+        Self::open_at(&Place::folder(root), keks)
+    }
+
+    /// Opens the lake at a place, which may be shared by several processes on several machines.
+    pub fn open_at(place: &Place, keks: Arc<dyn Keks>) -> Result<Self, OpenError> {
+        let objects = Objects::at(place)?;
+        Self::open_with(place, keks, objects)
     }
 
     /// The sealed file with the key-encryption keys of the lake in a folder.
@@ -115,21 +116,23 @@ impl Lake {
     }
 
     pub(crate) fn open_with(
-        root: &Path,
+        place: &Place,
         keks: Arc<dyn Keks>,
         objects: Objects,
     ) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Io { folder: root.to_owned(), source };
-        let (index_path, keys_path) = (root.join("index.db"), root.join("keys.db"));
-        let wrapped = Keys::open(&keys_path, keks)?;
-        let index = Index::open(&index_path)?;
+        let root = &place.folder;
+        let failed = |source| OpenError::Io { folder: root.clone(), source };
+        let databases = place.databases();
+        let wrapped = Keys::open(&databases, keks)?;
+        let index = Index::open(&databases)?;
         let (zones, interrupted) = Zones::open(root).map_err(failed)?;
         let lake = Self {
-            root: root.to_owned(),
+            root: root.clone(),
             notes: NoteKey::new(wrapped.naming()),
             keys: wrapped,
             index,
-            lookup: Lookup::new(index_path, keys_path),
+            lookup: Lookup::new(databases.clone()),
+            databases,
             objects,
             zones,
             consumer: Consumer::default(),
@@ -202,7 +205,7 @@ impl Lake {
 
     /// The record key of a patient, if this centre holds it.
     pub fn record_key(&self, patient: PatientId) -> Result<Option<RecordKey>, KeyError> {
-        let read = || self.lookup.read(|keys| self.keys.record_key(keys, KEYS, patient));
+        let read = || self.lookup.read(|keys| self.keys.record_key(keys, patient));
         match read() {
             // What was read a moment ago is wrapped under a key that was destroyed since.
             Err(error) if error.is_gone() => read(),
@@ -216,10 +219,7 @@ impl Lake {
 
     /// The layout that is current in the snapshot of `connection`. Parsed once per version, for a
     /// version never changes its content.
-    pub(crate) fn layout(
-        &self,
-        connection: &rusqlite::Connection,
-    ) -> Result<Arc<Layout>, LayoutError> {
+    pub(crate) fn layout(&self, connection: &Connection) -> Result<Arc<Layout>, LayoutError> {
         let version = index::state(connection)?.ok_or(LayoutError::Empty)?.catalogue;
         let known = self.layout.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(known) = known.filter(|known| known.catalogue.version() == version) {

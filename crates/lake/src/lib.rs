@@ -8,7 +8,8 @@
 //! what is damaged and brings it again; [`Lake::report`] and [`Lake::quarantine`] show how good the
 //! data is.
 //!
-//! Invariants: there is no way to read a row but with a permit; what a permit does not name is
+//! Invariants: there is no way to read a row but with a permit, or without the person whose it is
+//! ([`Lake::deidentify`]); what a permit does not name is
 //! never decrypted; no file of the lake shows a name or a number; every failure is named and
 //! leaves nothing half done. Absent on purpose: rules of access, HTTP, other centres.
 
@@ -36,13 +37,16 @@ mod layout;
 mod links;
 mod lookup;
 mod manifest;
+mod migrate;
 mod naming;
 mod note;
 mod objects;
 mod part;
 mod passage;
+mod place;
 mod quarantine;
 mod read;
+mod remote;
 mod report;
 mod rotate;
 mod scrub;
@@ -64,7 +68,7 @@ pub use catalogue::{Catalogue, CatalogueError};
 pub use check::{CheckReport, TableCount, check, check_file, check_with};
 pub use consumer::{CLAIM_MS, ClaimError};
 pub use damage::{Damage, Fate, ObjectKind, UnknownWord, What};
-pub use database::DatabaseError;
+pub use database::{DatabaseError, PostgresAt};
 pub use erase::{EraseError, EraseStep, Erasure, Subject};
 pub use finding::{Finding, Lines};
 pub use hole::Hole;
@@ -75,11 +79,16 @@ pub use keys::{Kek, KeyError};
 pub use kind::Kind;
 pub use lake::{Interrupted, Lake, LayoutError, OpenError};
 pub use links::LinkError;
+pub use migrate::{MigrateError, MigrateStep, Migration};
 pub use objects::ObjectError;
 pub use part::{BLOCK, NotAPart, Part, PartColumn, PartTable};
 pub use passage::{IllegalStage, Passage, Stage};
+pub use place::{Bucket, BucketError, Place};
 pub use quarantine::{QuarantineError, Quarantined, Standing};
-pub use read::{Asking, Delivery, PART_MAX, ReadError, Shape};
+pub use read::deidentify::{
+    Deidentification, DeidentifiedColumn, DeidentifiedTable, DeidentifyError, Project, ProjectError,
+};
+pub use read::{Asking, Delivery, PART_MAX, ReadError, Rehearsed, Shape};
 pub use report::{BatchReport, CatalogueReport, ColumnReport, LakeReport, TableReport, TagReport};
 pub use rotate::{Rotation, RotationStep};
 pub use scrub::{ScrubError, ScrubOptions, ScrubReport, ScrubStep};

@@ -4,12 +4,11 @@
 //! file tells nothing and a link written by somebody else is not followed. The pseudonym itself is
 //! kept wrapped, for the day on which the ledger has to be told that the patient was erased.
 
-use crate::database::DatabaseError;
+use crate::database::{self, Connection, DatabaseError, OptionalExtension, params};
 use crate::keys::{self, KeyError, PatientKey, place};
 use crate::lake::Lake;
 use crate::lookup;
 use aegle_model::{Handle, PatientId};
-use rusqlite::{Connection, OptionalExtension, params};
 
 /// A link that could not be made. No message names the patient.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +31,6 @@ pub enum LinkError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-}
-
-impl From<rusqlite::Error> for LinkError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.into())
-    }
 }
 
 impl Lake {
@@ -114,7 +107,7 @@ pub(crate) fn unpadded(bytes: &[u8; 32]) -> PatientId {
     PatientId::from_array(*bytes.first_chunk().expect("32 bytes hold 16"))
 }
 
-fn one(connection: &Connection, sql: &str, key: &[u8; 16]) -> rusqlite::Result<Option<[u8; 16]>> {
+fn one(connection: &Connection, sql: &str, key: &[u8; 16]) -> database::Result<Option<[u8; 16]>> {
     connection.query_row(sql, [key], |row| row.get(0)).optional()
 }
 

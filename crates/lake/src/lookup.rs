@@ -2,26 +2,22 @@
 //!
 //! Everything that one read asks for comes from one snapshot, whatever an ingest does meanwhile.
 
-use crate::database::{self, DatabaseError, hold};
+use crate::database::{
+    self, Connection, DatabaseError, Databases, OptionalExtension, hold, params,
+};
 use crate::frame::BatchName;
 use crate::index::{self, vault};
 use crate::keys::{PatientKey, PersonKey};
 use crate::objects::ObjectName;
 use aegle_vault::{Load, Validity};
-use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How many connections there are at most. Who finds none free waits: a look-up is short.
 const OPEN_MAX: usize = 8;
 
-/// The name under which a reading connection knows the key store.
-pub(crate) const KEYS: &str = "keys";
-
 pub(crate) struct Lookup {
-    index: PathBuf,
-    keys: PathBuf,
+    databases: Databases,
     pool: Mutex<Pool>,
     freed: Condvar,
 }
@@ -84,23 +80,21 @@ impl Found {
 }
 
 impl Lookup {
-    pub(crate) fn new(index: PathBuf, keys: PathBuf) -> Self {
-        Self { index, keys, pool: Mutex::default(), freed: Condvar::new() }
+    pub(crate) fn new(databases: Databases) -> Self {
+        Self { databases, pool: Mutex::default(), freed: Condvar::new() }
     }
 
     /// Runs `work` on one snapshot.
-    pub(crate) fn read<T, E: From<DatabaseError> + From<rusqlite::Error>>(
+    pub(crate) fn read<T, E: From<DatabaseError>>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut turn = Turn { lookup: self, connection: self.idle() };
         let connection = match turn.connection.take() {
             Some(connection) => connection,
-            None => self.connect()?,
+            None => self.databases.open_to_read()?,
         };
-        connection.prepare_cached("BEGIN")?.execute([])?;
-        let result = work(&connection);
-        connection.prepare_cached("COMMIT")?.execute([])?;
+        let result = connection.snapshot(work);
         turn.connection = Some(connection);
         result
     }
@@ -115,14 +109,6 @@ impl Lookup {
         pool.open += usize::from(connection.is_none());
         connection
     }
-
-    fn connect(&self) -> Result<Connection, DatabaseError> {
-        let connection = database::open_to_read(&self.index)?;
-        let keys =
-            self.keys.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(self.keys.clone()))?;
-        connection.execute(&format!("ATTACH ?1 AS {KEYS}"), [keys])?;
-        Ok(connection)
-    }
 }
 
 /// Where the rows of a patient lie that hold at a load, by table and then in the order of loads;
@@ -131,17 +117,17 @@ pub(crate) fn find(
     connection: &Connection,
     patient: &PatientKey,
     at: Option<Load>,
-) -> Result<Vec<Found>, rusqlite::Error> {
+) -> database::Result<Vec<Found>> {
     let Some(state) = index::state(connection)? else { return Ok(Vec::new()) };
     let at = at.unwrap_or(state.load).min(state.load);
     let mut ends = vault::ends_of(connection, patient, state.load)?;
     let mut select = connection.prepare_cached(
         "SELECT of_table, batch.id, batch.name, load, catalogue, meaning,
                 pack.name, pack.bytes, start, length, rows, lost.batch IS NOT NULL
-         FROM extent CROSS JOIN batch ON batch.id = extent.batch AND batch.load <= ?2
-         CROSS JOIN pack ON pack.id = extent.pack
+         FROM extent CROSS JOIN batch CROSS JOIN pack
          LEFT JOIN lost ON lost.patient = extent.patient AND lost.batch = extent.batch
-         WHERE extent.patient = ?1 ORDER BY extent.batch",
+         WHERE extent.patient = ?1 AND batch.id = extent.batch AND batch.load <= ?2
+         AND pack.id = extent.pack ORDER BY extent.batch",
     )?;
     let found = select.query_map(params![patient, at.0], |row| {
         Ok(Found {
@@ -169,8 +155,8 @@ pub(crate) fn find(
 pub(crate) fn link(
     connection: &Connection,
     person: &PersonKey,
-) -> Result<Option<(PatientKey, [u8; 32])>, rusqlite::Error> {
-    let sql = "SELECT patient, proof FROM keys.link WHERE person = ?1";
+) -> database::Result<Option<(PatientKey, [u8; 32])>> {
+    let sql = "SELECT patient, proof FROM link WHERE person = ?1";
     let mut select = connection.prepare_cached(sql)?;
     select.query_row([person], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }

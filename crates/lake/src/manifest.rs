@@ -7,7 +7,7 @@
 //! next ingest sweeps. It holds no secret of a source: passwords stand in files of their own.
 
 use crate::catalogue::{Catalogue, Table};
-use crate::database::DatabaseError;
+use crate::database::{self, Connection, DatabaseError};
 use crate::frame::BatchName;
 use crate::index::upkeep::{self, ManifestRow};
 use crate::lake::Lake;
@@ -15,7 +15,6 @@ use crate::note::Place;
 use crate::objects::ObjectError;
 use crate::source::CSV;
 use aegle_vault::Load;
-use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -156,7 +155,7 @@ impl Lake {
         &self,
         connection: &Connection,
         (id, batch): (i64, &BatchName),
-    ) -> Result<Option<Manifest>, rusqlite::Error> {
+    ) -> database::Result<Option<Manifest>> {
         let Some(row) = upkeep::manifest(connection, id)? else { return Ok(None) };
         Ok(self.whole_manifest(batch, &row).and_then(|sealed| self.opened(batch, &sealed)))
     }

@@ -1,15 +1,19 @@
 //! The raw zone's objects: written once, named by a keyed hash of their content.
 
 use crate::database::hold;
+use crate::lake::{OpenError, create_private};
+use crate::place::Place;
+use crate::remote;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::executor::block_on;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Location;
-use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -58,20 +62,12 @@ const OPEN_MAX: usize = 128;
 
 /// Objects in a store.
 ///
-/// The store is asynchronous, the lake is not: calls block. The local store works on the calling
-/// thread or, inside a tokio runtime, on its blocking pool.
+/// The store is asynchronous, the lake is not: calls block.
 pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     /// Where the objects lie when the store is a folder: it does not sync by itself.
     local: Option<PathBuf>,
-    open: Mutex<BTreeMap<ObjectName, Opened>>,
-}
-
-/// An object that was found: the file itself when the store is a folder.
-#[derive(Clone)]
-enum Opened {
-    Local(Arc<File>),
-    Remote,
+    open: Mutex<BTreeMap<ObjectName, Arc<File>>>,
 }
 
 impl Objects {
@@ -80,22 +76,56 @@ impl Objects {
         Ok(Self::new(Arc::new(LocalFileSystem::new_with_prefix(folder)?), Some(folder.to_owned())))
     }
 
+    /// The objects of the lake at a place.
+    pub(crate) fn at(place: &Place) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { folder: place.folder.clone(), source };
+        create_private(&place.folder).map_err(failed)?;
+        if let Some(bucket) = &place.objects {
+            return Ok(Self::new(bucket.open()?, None));
+        }
+        let raw = place.folder.join("raw");
+        create_private(&raw).map_err(failed)?;
+        Ok(Self::in_folder(&raw)?)
+    }
+
     pub(crate) fn new(store: Arc<dyn ObjectStore>, local: Option<PathBuf>) -> Self {
         Self { store, local, open: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Stores an object. It is on disk when this returns.
+    /// A folder is used by the calling thread; a server is waited for.
+    fn wait<F: Future>(&self, work: F) -> F::Output {
+        if self.local.is_some() { block_on(work) } else { remote::wait(work) }
+    }
+
+    /// Stores an object. It is on disk when this returns. One that is there already, and is the
+    /// same, is left as it is; one that was damaged is written over.
     pub(crate) fn put(&self, name: &ObjectName, content: Vec<u8>) -> Result<(), ObjectError> {
-        let payload = Bytes::from(content).into();
-        block_on(self.store.put(&location(name), payload)).map_err(|error| failed(name, error))?;
+        let (place, content) = (location(name), Bytes::from(content));
+        let Some(folder) = &self.local else { return self.put_remote(name, content) };
+        self.wait(self.store.put(&place, content.into())).map_err(|error| failed(name, error))?;
         self.forget(name);
-        let Some(folder) = &self.local else { return Ok(()) };
-        let path = folder.join(location(name).as_ref());
         // The file, and the folders that may have been made for it.
+        let path = folder.join(place.as_ref());
         path.ancestors()
             .take(3)
             .try_for_each(sync)
             .map_err(|source| ObjectError::Store { name: hex::encode(name), source: source.into() })
+    }
+
+    fn put_remote(&self, name: &ObjectName, content: Bytes) -> Result<(), ObjectError> {
+        let place = location(name);
+        let create = self.store.put_opts(&place, content.clone().into(), PutMode::Create.into());
+        match self.wait(create) {
+            Ok(_) => return Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => {}
+            Err(error) => return Err(failed(name, error)),
+        }
+        let there = self.wait(async { self.store.get(&place).await?.bytes().await });
+        if there.map_err(|error| failed(name, error))? != content {
+            self.wait(self.store.put(&place, content.into()))
+                .map_err(|error| failed(name, error))?;
+        }
+        Ok(())
     }
 
     /// Reads `length` bytes from `start` of an object that was written with `size` bytes.
@@ -105,22 +135,42 @@ impl Objects {
         (start, length): (u64, usize),
         size: u64,
     ) -> Result<Vec<u8>, ObjectError> {
-        match self.opened(name, size)? {
-            Opened::Local(file) => {
-                let mut bytes = vec![0; length];
-                read_at(&file, &mut bytes, start).map_err(|source| match source.kind() {
-                    ErrorKind::UnexpectedEof => ObjectError::Cut(hex::encode(name)),
-                    _ => ObjectError::Store { name: hex::encode(name), source: source.into() },
-                })?;
-                Ok(bytes)
-            }
-            Opened::Remote => {
-                let range = start..start + length as u64;
-                let bytes = block_on(self.store.get_range(&location(name), range));
-                let bytes = bytes.map_err(|error| failed(name, error))?;
-                let whole = bytes.len() == length;
-                whole.then(|| bytes.to_vec()).ok_or_else(|| ObjectError::Cut(hex::encode(name)))
-            }
+        if self.local.is_none() {
+            return self.read_remote(name, start..start + length as u64, size);
+        }
+        let file = self.opened(name, size)?;
+        let mut bytes = vec![0; length];
+        read_at(&file, &mut bytes, start).map_err(|source| match source.kind() {
+            ErrorKind::UnexpectedEof => ObjectError::Cut(hex::encode(name)),
+            _ => ObjectError::Store { name: hex::encode(name), source: source.into() },
+        })?;
+        Ok(bytes)
+    }
+
+    fn read_remote(
+        &self,
+        name: &ObjectName,
+        range: Range<u64>,
+        size: u64,
+    ) -> Result<Vec<u8>, ObjectError> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let length = range.end - range.start;
+        let options = GetOptions::new().with_range(Some(range));
+        let read = self.wait(async {
+            let found = self.store.get_opts(&location(name), options).await?;
+            Ok((found.meta.size, found.bytes().await?))
+        });
+        match read {
+            Ok((found, _)) if found != size => Err(other_size(name, found, size)),
+            Ok((_, bytes)) if bytes.len() as u64 == length => Ok(bytes.to_vec()),
+            Ok(_) => Err(ObjectError::Cut(hex::encode(name))),
+            // A range that begins after the end of an object that was cut.
+            Err(error) => match self.wait(self.store.head(&location(name))) {
+                Ok(found) if found.size != size => Err(other_size(name, found.size, size)),
+                _ => Err(failed(name, error)),
+            },
         }
     }
 
@@ -146,7 +196,7 @@ impl Objects {
     /// What is left of an object that should have `size` bytes; none when nothing can be read.
     pub(crate) fn left(&self, name: &ObjectName, size: u64) -> Option<Vec<u8>> {
         self.forget(name);
-        let bytes = block_on(self.store.get_range(&location(name), 0..size)).ok()?;
+        let bytes = self.wait(self.store.get_range(&location(name), 0..size)).ok()?;
         Some(bytes.to_vec())
     }
 
@@ -155,33 +205,33 @@ impl Objects {
         hold(&self.open).remove(name);
     }
 
-    fn opened(&self, name: &ObjectName, size: u64) -> Result<Opened, ObjectError> {
+    fn opened(&self, name: &ObjectName, size: u64) -> Result<Arc<File>, ObjectError> {
         if let Some(opened) = hold(&self.open).get(name) {
-            return Ok(opened.clone());
+            return Ok(Arc::clone(opened));
         }
         let found =
-            block_on(self.store.get(&location(name))).map_err(|error| failed(name, error))?;
+            self.wait(self.store.get(&location(name))).map_err(|error| failed(name, error))?;
         if found.meta.size != size {
-            let what = if found.meta.size < size { ObjectError::Cut } else { ObjectError::Altered };
-            return Err(what(hex::encode(name)));
+            return Err(other_size(name, found.meta.size, size));
         }
-        let opened = match found.payload {
-            GetResultPayload::File(file, _) => Opened::Local(Arc::new(file)),
-            GetResultPayload::Stream(_) => Opened::Remote,
+        let GetResultPayload::File(file, _) = found.payload else {
+            let source = "the store of a folder yields files".into();
+            return Err(ObjectError::Store { name: hex::encode(name), source });
         };
+        let file = Arc::new(file);
         let mut open = hold(&self.open);
         if open.len() >= OPEN_MAX {
             open.clear();
         }
-        open.insert(*name, opened.clone());
-        Ok(opened)
+        open.insert(*name, Arc::clone(&file));
+        Ok(file)
     }
 
     /// Deletes every object that is not in `known`, and what a killed writer left behind.
     pub(crate) fn sweep(&self, known: &BTreeSet<ObjectName>) -> Result<(), ObjectError> {
         let whole = |error| failed_at(FOLDER.to_owned(), error);
         for stray in self.strays(known)? {
-            block_on(self.store.delete(&stray)).map_err(whole)?;
+            self.wait(self.store.delete(&stray)).map_err(whole)?;
         }
         let Some(local) = &self.local else { return Ok(()) };
         remove_unfinished(&local.join(FOLDER))
@@ -196,11 +246,16 @@ impl Objects {
         let known: BTreeSet<Location> = known.iter().map(location).collect();
         let folder = Location::from(FOLDER);
         let listed = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
-        let found: Result<Vec<Location>, _> = block_on(listed.try_collect());
+        let found: Result<Vec<Location>, _> = self.wait(listed.try_collect());
         let mut found = found.map_err(|error| failed_at(FOLDER.to_owned(), error))?;
         found.retain(|location| !known.contains(location));
         Ok(found)
     }
+}
+
+fn other_size(name: &ObjectName, found: u64, size: u64) -> ObjectError {
+    let what = if found < size { ObjectError::Cut } else { ObjectError::Altered };
+    what(hex::encode(name))
 }
 
 fn location(name: &ObjectName) -> Location {

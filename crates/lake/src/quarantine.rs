@@ -6,7 +6,7 @@
 
 use crate::catalogue::Table;
 use crate::damage::words;
-use crate::database::DatabaseError;
+use crate::database::{self, Connection, DatabaseError};
 use crate::finding::Finding;
 use crate::frame::BatchName;
 use crate::index::quality::{self, QuarantineRow};
@@ -134,13 +134,13 @@ impl Lake {
 
     /// Every batch that was ever in quarantine, the newest first.
     pub fn quarantine(&self) -> Result<Vec<Quarantined>, DatabaseError> {
-        self.lookup.read(|connection| Ok(self.quarantine_in(connection)?))
+        self.lookup.read(|connection| self.quarantine_in(connection))
     }
 
     pub(crate) fn quarantine_in(
         &self,
-        connection: &rusqlite::Connection,
-    ) -> rusqlite::Result<Vec<Quarantined>> {
+        connection: &Connection,
+    ) -> database::Result<Vec<Quarantined>> {
         let rows = quality::quarantine(connection)?;
         Ok(rows.into_iter().map(|row| self.quarantined(row)).collect())
     }
@@ -168,9 +168,7 @@ impl Lake {
     }
 
     fn in_quarantine(&self, batch: &str) -> Result<(BatchName, Quarantined), QuarantineError> {
-        let rows = self
-            .lookup
-            .read(|connection| quality::quarantine(connection).map_err(DatabaseError::from))?;
+        let rows = self.lookup.read(quality::quarantine)?;
         let begins = |row: &QuarantineRow| hex::encode(row.name).starts_with(batch);
         let mut found: Vec<_> = rows.into_iter().filter(begins).collect();
         match (found.pop(), found.len()) {

@@ -1,11 +1,13 @@
 //! Answers one permit: raw → structured → curated → consumer → delivered → cleaned.
 //!
-//! Invariants: only a [`Permit`] opens anything; frames of cells that it does not name are never
-//! decrypted; an object that is missing, cut or altered fails the whole read, and a part of which
-//! something is lost for good says so; the curated and the
+//! Invariants: only a [`Permit`] opens anything, but for what [`deidentify`] takes the person out of;
+//! frames of cells that it does not name are never decrypted; an object that is missing, cut or
+//! altered fails the whole read, and a part of which something is lost for good says so; the curated
+//! and the
 //! consumer zone are empty again whatever happens. A record can be asked for as of a time: what is
 //! shown then is what the last load before that time held, under the permission of now.
 
+pub(crate) mod deidentify;
 mod gather;
 #[cfg(test)]
 mod laws;
@@ -18,13 +20,13 @@ mod zones;
 use crate::catalogue::Catalogue;
 use crate::consumer::{ClaimError, Finished};
 use crate::crypt::Secret;
-use crate::database::DatabaseError;
+use crate::database::{Connection, DatabaseError};
 use crate::index;
 use crate::keys::{KeyError, PatientKey};
 use crate::lake::{Lake, LayoutError};
 use crate::layout::Layout;
 use crate::links::LinkError;
-use crate::lookup::{self, Found, KEYS};
+use crate::lookup::{self, Found};
 use crate::objects::ObjectError;
 use crate::part::{Part, PartTable};
 use crate::passage::{IllegalStage, Passage, Stage};
@@ -35,7 +37,6 @@ use aegle_ledger::{Delivered, Permit, Step};
 use aegle_model::{Bits, Hash, RequestId, Timestamp};
 use aegle_vault::Load;
 use gather::{Chosen, Gathered};
-use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use view::View;
@@ -127,12 +128,6 @@ pub enum ReadError {
     Index(#[from] DatabaseError),
 }
 
-impl From<rusqlite::Error> for ReadError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Index(error.into())
-    }
-}
-
 /// What the structured zone knows about a patient, in one snapshot.
 struct Structured {
     layout: Arc<Layout>,
@@ -154,6 +149,15 @@ pub struct Asking {
     pub as_of: Option<Timestamp>,
     /// In which shape.
     pub shape: Shape,
+}
+
+/// How much a permit opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// Rows, in all tables.
+    pub rows: u32,
+    /// Bytes of the permitted values.
+    pub bytes: usize,
 }
 
 /// How a part looks. The permission is the same for every shape.
@@ -203,12 +207,7 @@ impl Lake {
     ) -> Result<(), ReadError> {
         self.consumer.admit(permit.request(), now)?;
         let mut passage = Passage::begin();
-        let look_up = || self.lookup.read(|connection| self.look_up(connection, permit, asking));
-        let structured = match look_up() {
-            // What was read a moment ago is wrapped under a key that was destroyed since.
-            Err(ReadError::Key(error)) if error.is_gone() => look_up()?,
-            found => found?,
-        };
+        let structured = self.structured(permit, asking)?;
         passage.enter(Stage::Structured)?;
         let chosen = Chosen::new(&structured.layout, permit.cells());
         let Gathered { rows, validity, incomplete } = self.gather(&structured, &chosen)?;
@@ -252,6 +251,26 @@ impl Lake {
         self.consumer.claim(request, now)
     }
 
+    /// Finds, decrypts and projects what the permit allows, and hands out only how much it is: for
+    /// measurements.
+    pub fn rehearse(&self, permit: &Permit) -> Result<Rehearsed, ReadError> {
+        let structured = self.structured(permit, &Asking::default())?;
+        let chosen = Chosen::new(&structured.layout, permit.cells());
+        let Gathered { rows, validity, .. } = self.gather(&structured, &chosen)?;
+        let count: usize = validity.iter().map(Vec::len).sum();
+        let count = u32::try_from(count).expect("a part is bounded far below 2^32 rows");
+        Ok(Rehearsed { rows: count, bytes: rows.len() })
+    }
+
+    fn structured(&self, permit: &Permit, asking: &Asking) -> Result<Structured, ReadError> {
+        let look_up = || self.lookup.read(|connection| self.look_up(connection, permit, asking));
+        match look_up() {
+            // What was read a moment ago is wrapped under a key that was destroyed since.
+            Err(ReadError::Key(error)) if error.is_gone() => look_up(),
+            found => found,
+        }
+    }
+
     fn look_up(
         &self,
         connection: &Connection,
@@ -266,7 +285,7 @@ impl Lake {
         let patient = self.linked(connection, permit.patient())?.ok_or(ReadError::NotLinked)?;
         let at = index::load_at(connection, asking.as_of)?;
         let found = lookup::find(connection, &patient, Some(at))?;
-        let key = self.keys.data_key(connection, KEYS, &patient)?.ok_or(ReadError::Erased)?;
+        let key = self.keys.data_key(connection, &patient)?.ok_or(ReadError::Erased)?;
         let earlier = earlier(connection, &layout, &found)?;
         let loads = match asking.shape {
             Shape::Tables => BTreeMap::new(),

@@ -5,6 +5,7 @@
 
 use crate::catalogue::{Catalogue, Table};
 use crate::damage::Damage;
+use crate::database::{Connection, DatabaseError};
 use crate::index;
 use crate::index::quality::{self, FactRow};
 use crate::index::upkeep;
@@ -158,7 +159,7 @@ impl Lake {
                     let seen = quality::seen(connection, table.name.as_str())?;
                     Ok(table_report(table, &rows, (source, seen)))
                 })
-                .collect::<Result<_, rusqlite::Error>>()?;
+                .collect::<Result<_, DatabaseError>>()?;
             Ok(LakeReport {
                 made: Timestamp::now(),
                 centre: catalogue.centre().to_string(),
@@ -177,7 +178,7 @@ impl Lake {
         })
     }
 
-    fn source_of(&self, connection: &rusqlite::Connection, row: &FactRow) -> Option<String> {
+    fn source_of(&self, connection: &Connection, row: &FactRow) -> Option<String> {
         let fetch = self.manifest(connection, (row.id, &row.name)).ok()??.fetch;
         Some(format!("{}: {} in {}", fetch.kind, fetch.select, fetch.folder.display()))
     }

@@ -5,12 +5,11 @@
 //! make sure that nothing was left behind; destroy the old key. A rotation that was killed is taken
 //! up at any of them, for what is there says how far it came. One rotation at a time.
 
+use crate::database::{self, Connection, Lock, Row, Value, params};
 use crate::kek::{KekError, KeyEpoch};
 use crate::keys::{self, KeyError, Keys, PersonKey, place};
 use crate::lake::Lake;
-use rusqlite::types::Value;
-use rusqlite::{Connection, params};
-use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 
 /// How many keys are wrapped again in one transaction.
 const AT_ONCE: u32 = 16_384;
@@ -56,23 +55,17 @@ impl Lake {
         if self.keys.keks().epochs()?.len() < 2 {
             return Ok(());
         }
-        let lock = self.keys_lock()?;
-        match lock.try_lock() {
-            Ok(()) => self.keys.finish_rotation(&mut |_| {}).map(|_| ()),
-            Err(TryLockError::WouldBlock) => Ok(()),
-            Err(TryLockError::Error(error)) => Err(KeyError::Lock(error)),
-        }
+        let Some(_alone) = self.keys.try_lock(&self.keys_lock())? else { return Ok(()) };
+        self.keys.finish_rotation(&mut |_| {}).map(|_| ())
     }
 
     /// Waits until nobody rotates; nobody does while it is held.
-    pub(crate) fn lock_keys(&self) -> Result<File, KeyError> {
-        let lock = self.keys_lock()?;
-        lock.lock().map_err(KeyError::Lock)?;
-        Ok(lock)
+    pub(crate) fn lock_keys(&self) -> Result<Lock<'_>, KeyError> {
+        Ok(self.keys.lock(&self.keys_lock())?)
     }
 
-    fn keys_lock(&self) -> Result<File, KeyError> {
-        File::create(self.root.join("keys.lock")).map_err(KeyError::Lock)
+    fn keys_lock(&self) -> PathBuf {
+        self.root.join("keys.lock")
     }
 }
 
@@ -99,11 +92,11 @@ impl Keys {
         self.change(|database| database.execute(update, [epoch]))?;
         progress(&RotationStep::Current);
         for table in &TABLES {
-            let mut last = Value::Integer(i64::MIN);
+            let mut last = None;
             while let Some((to, keys)) =
-                self.change(|database| self.rewrap(database, table, epoch, &last))?
+                self.change(|database| self.rewrap(database, table, epoch, last.as_ref()))?
             {
-                (last, rotation.keys) = (to, rotation.keys + keys);
+                (last, rotation.keys) = (Some(to), rotation.keys + keys);
                 progress(&RotationStep::Rewrapped(rotation.keys));
             }
         }
@@ -123,17 +116,21 @@ impl Keys {
         database: &Connection,
         table: &Wrapped,
         epoch: KeyEpoch,
-        after: &Value,
+        after: Option<&Value>,
     ) -> Result<Option<(Value, u64)>, KeyError> {
         let Wrapped { name, key, place } = table;
+        let later = after.map_or(String::new(), |_| format!("AND {key} > ?1"));
         let select = format!(
-            "SELECT {key}, wrapped FROM {name} WHERE {key} > ?1 AND wrapped IS NOT NULL
+            "SELECT {key}, wrapped FROM {name} WHERE wrapped IS NOT NULL {later}
              ORDER BY {key} LIMIT {AT_ONCE}"
         );
         let mut select = database.prepare_cached(&select)?;
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let rows: Vec<(Value, Vec<u8>)> =
-            select.query_map([after], read)?.collect::<Result<_, _>>()?;
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let rows = match after {
+            Some(after) => select.query_map([after], read)?.collect(),
+            None => select.query_map([], read)?.collect(),
+        };
+        let rows: Vec<(Value, Vec<u8>)> = Result::from_iter::<Vec<_>>(rows)?;
         let update = format!("UPDATE {name} SET wrapped = ?2 WHERE {key} = ?1");
         let mut update = database.prepare_cached(&update)?;
         let mut keys = 0;
@@ -186,7 +183,7 @@ fn hash(key: &Value) -> Option<PersonKey> {
 }
 
 /// How many keys are not under this epoch.
-fn left_behind(database: &Connection, epoch: KeyEpoch) -> Result<u64, rusqlite::Error> {
+fn left_behind(database: &Connection, epoch: KeyEpoch) -> database::Result<u64> {
     let count = |Wrapped { name, .. }: &Wrapped| -> Result<u64, _> {
         let sql = format!(
             "SELECT COUNT(*) FROM {name} WHERE wrapped IS NOT NULL AND substr(wrapped, 1, 4) <> ?1"

@@ -15,14 +15,15 @@ mod tests;
 
 use crate::crypt;
 use crate::damage::{Damage, Fate, ObjectKind, What};
-use crate::database::{self, DatabaseError};
+use crate::database::{self, Connection, DatabaseError, Half};
+use crate::index;
 use crate::index::upkeep::{self, Found, ObjectRow};
 use crate::ingest::IngestError;
+use crate::keys;
 use crate::lake::{Interrupted, Lake};
 use crate::manifest::KeepError;
 use crate::objects::{OBJECT_DOMAIN, ObjectError, ObjectName};
 use jiff::Timestamp;
-use rusqlite::Connection;
 use serde::Serialize;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
@@ -107,12 +108,6 @@ pub enum ScrubError {
     Repair(#[source] Box<IngestError>),
 }
 
-impl From<rusqlite::Error> for ScrubError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Index(error.into())
-    }
-}
-
 impl From<IngestError> for ScrubError {
     fn from(error: IngestError) -> Self {
         Self::Repair(Box::new(error))
@@ -164,12 +159,12 @@ impl Lake {
 
     /// Everything that was ever found damaged, the newest first.
     pub fn damages(&self) -> Result<Vec<Damage>, DatabaseError> {
-        self.lookup.read(|connection| Ok(upkeep::damages(connection)?))
+        self.lookup.read(upkeep::damages)
     }
 
     /// When a scrub last came to its end.
     pub fn last_scrub(&self) -> Result<Option<Timestamp>, DatabaseError> {
-        self.lookup.read(|connection| Ok(upkeep::last_scrub(connection)?))
+        self.lookup.read(upkeep::last_scrub)
     }
 
     /// Notes what a read found wrong with a pack or document, for the next repair.
@@ -275,17 +270,18 @@ impl Lake {
 
     fn page<T>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, DatabaseError> {
-        self.lookup.read(|connection| Ok(work(connection)?))
+        work: impl FnOnce(&Connection) -> database::Result<T>,
+    ) -> database::Result<T> {
+        self.lookup.read(work)
     }
 
     /// What is wrong with the databases and between them.
     fn check_databases(&self) -> Result<Vec<String>, DatabaseError> {
         let mut wrong = Vec::new();
-        for (schema, file) in [("main", "index.db"), (crate::lookup::KEYS, "keys.db")] {
-            if !self.page(|connection| database::is_sound(connection, schema))? {
-                wrong.push(format!("`{file}` is damaged; restore it from a backup"));
+        let halves = [(Half::Index, index::SCHEMA.as_str()), (Half::Keys, keys::SCHEMA)];
+        for (half, tables) in halves {
+            if let Some(name) = self.page(|connection| connection.unsound(half, tables))? {
+                wrong.push(format!("{name} is damaged; restore it from a backup"));
             }
         }
         for (sql, what) in CONSISTENT {
@@ -315,7 +311,7 @@ const CONSISTENT: [(&str, &str); 3] = [
     ),
     (
         "SELECT COUNT(DISTINCT patient) FROM extent
-         WHERE NOT EXISTS (SELECT 1 FROM keys.patient WHERE keys.patient.patient = extent.patient)",
+         WHERE NOT EXISTS (SELECT 1 FROM patient WHERE patient.patient = extent.patient)",
         "patients have rows and no data key; restore the key store from a backup, or erase them",
     ),
 ];

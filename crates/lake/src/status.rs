@@ -1,6 +1,6 @@
 //! What a lake holds now, zone by zone; never whose.
 
-use crate::database::DatabaseError;
+use crate::database::{Connection, DatabaseError};
 use crate::index::{self, quality, vault};
 use crate::lake::Lake;
 use crate::time;
@@ -74,8 +74,8 @@ pub enum StatusError {
 impl Lake {
     /// What the lake holds now, also while another process uses it.
     pub fn status(&self) -> Result<LakeStatus, StatusError> {
-        let read = |connection: &rusqlite::Connection| -> Result<_, DatabaseError> {
-            let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+        let read = |connection: &Connection| -> Result<_, DatabaseError> {
+            let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<u64>(0));
             let [damaged, lost, held] = quality::waiting(connection)?;
             Ok(LakeStatus {
                 damaged,
@@ -89,8 +89,8 @@ impl Lake {
                 catalogue: None,
                 patients: 0,
                 rows: 0,
-                batches: count("SELECT COUNT(*) FROM batch WHERE complete")?,
-                loads: count("SELECT COUNT(*) FROM load WHERE complete")?,
+                batches: count("SELECT COUNT(*) FROM batch WHERE complete = 1")?,
+                loads: count("SELECT COUNT(*) FROM load WHERE complete = 1")?,
                 last_ingest: None,
                 interrupted: self.interrupted().iter().map(RequestId::to_string).collect(),
             })
@@ -103,7 +103,7 @@ impl Lake {
         }
         status.last_ingest = loads.last().and_then(|at| text(*at));
         let objects = self.index.look(index::stored)?;
-        let (satellites, bytes) = (self.index.look(vault::satellites)?, self.index_bytes()?);
+        let (satellites, bytes) = (self.index.look(vault::satellites)?, self.index.bytes()?);
         let first = loads.first().and_then(|at| text(*at));
         let zone = |zone, count, bytes| ZoneStatus { zone, count, bytes, oldest: first.clone() };
         status.zones =
@@ -114,11 +114,6 @@ impl Lake {
             status.zones.push(look_into(&self.root, name, is_whole)?);
         }
         Ok(status)
-    }
-
-    fn index_bytes(&self) -> Result<u64, StatusError> {
-        let failed = |source| StatusError::Zone { zone: "structured", source };
-        Ok(fs::metadata(self.root.join("index.db")).map_err(failed)?.len())
     }
 }
 

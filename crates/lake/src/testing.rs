@@ -2,12 +2,18 @@
 
 pub(crate) mod faulty;
 pub(crate) mod rotten;
+pub(crate) mod servers;
+pub(crate) mod shared;
 pub(crate) mod token;
 
+use crate::database::{Connection, Half};
 use crate::sealed::{Answer, OpeningKey};
-use crate::{Delivery, Kek, Keks, Lake, Part, ReadError};
+use crate::{Delivery, Kek, Keks, Lake, OpenError, Part, Place, ReadError};
+use crate::{index, keys};
 use aegle_ledger::{Permit, fixture};
 use aegle_model::{CellId, Name, PatientId, RequestId};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -111,6 +117,12 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        shared::remove(self.folder.path());
+    }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         let world = Self::empty();
@@ -125,7 +137,18 @@ impl World {
     pub(crate) fn empty() -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(world.source()).unwrap();
+        shared::make(world.folder.path());
         world
+    }
+
+    /// Where the lake is.
+    pub(crate) fn place(&self) -> Place {
+        place(self.folder.path())
+    }
+
+    /// Every object of the lake, by its path in the raw zone.
+    pub(crate) fn raw(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        shared::objects(self.folder.path()).unwrap_or_else(|| files(&self.root().join("raw")))
     }
 
     pub(crate) fn source(&self) -> PathBuf {
@@ -140,6 +163,49 @@ impl World {
         fs::write(self.source().join(file), content).unwrap();
     }
 
+    /// Everything that the lake holds, in files and at servers.
+    pub(crate) fn stored(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut stored = files(self.folder.path());
+        stored.retain(|path, _| !path.starts_with("source"));
+        stored.extend(shared::stored(self.folder.path()));
+        stored
+    }
+
+    /// One of the lake's databases.
+    pub(crate) fn database(&self, half: Half) -> Connection {
+        let tables = match half {
+            Half::Index => index::SCHEMA.as_str(),
+            Half::Keys => keys::SCHEMA,
+        };
+        self.place().databases().open(half, tables).unwrap()
+    }
+
+    /// Where the objects are; their folder when they are in one.
+    pub(crate) fn store(&self) -> (Arc<dyn ObjectStore>, Option<PathBuf>) {
+        let raw = self.root().join("raw");
+        match self.place().objects {
+            Some(bucket) => (bucket.open().unwrap(), None),
+            None => (Arc::new(LocalFileSystem::new_with_prefix(&raw).unwrap()), Some(raw)),
+        }
+    }
+
+    /// Waits until everybody knows that a process that had the lake open is dead.
+    pub(crate) fn settle(&self) {
+        shared::settle(self.folder.path());
+    }
+
+    /// Writes over an object, or removes it.
+    pub(crate) fn damage(&self, object: &Path, bytes: Option<&[u8]>) {
+        if shared::is_used() {
+            return shared::damage(self.folder.path(), object, bytes);
+        }
+        let path = self.root().join("raw").join(object);
+        match bytes {
+            Some(bytes) => fs::write(path, bytes).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+    }
+
     /// The same source with a copy of the same lake.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self { folder: tempfile::tempdir().unwrap() };
@@ -148,11 +214,16 @@ impl World {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         }
+        shared::copy(self.folder.path(), copy.folder.path());
         copy
     }
 
     pub(crate) fn open(&self) -> Lake {
-        Lake::open(&self.root(), &kek()).unwrap()
+        self.try_open().unwrap()
+    }
+
+    pub(crate) fn try_open(&self) -> Result<Lake, OpenError> {
+        open(self.folder.path())
     }
 
     /// A lake that holds the source, with persons 1 to 3 linked to the three patients.
@@ -164,6 +235,18 @@ impl World {
         }
         lake
     }
+}
+
+/// Where the lake of a [`World`] in a folder is: in the folder, or [at servers](shared).
+pub(crate) fn place(folder: &Path) -> Place {
+    let root = folder.join("lake");
+    shared::place(folder).unwrap_or_else(|| Place::folder(root))
+}
+
+/// Opens the lake of a [`World`] in a folder.
+pub(crate) fn open(folder: &Path) -> Result<Lake, OpenError> {
+    let keks = Lake::keks_beside(&folder.join("lake"), &kek());
+    Lake::open_at(&place(folder), Arc::new(keks))
 }
 
 pub(crate) fn kek() -> Kek {
@@ -246,22 +329,24 @@ pub(crate) fn shown(lake: &Lake, number: &str) -> Vec<String> {
 pub(crate) fn comes_again(world: &World) {
     let lake = world.open();
     lake.ingest(&world.source()).unwrap();
-    let whole = files(&world.root().join("raw"));
-    fs::remove_dir_all(world.root().join("raw/packs")).unwrap();
+    let whole = world.raw();
+    for path in whole.keys() {
+        world.damage(path, None);
+    }
     let report = lake.scrub(crate::ScrubOptions::default(), &mut |_| {}).unwrap();
     assert!(report.is_whole() && report.damaged.len() == whole.len(), "{report:?}");
-    assert!(files(&world.root().join("raw")) == whole);
+    assert!(world.raw() == whole);
 }
 
-/// The files of all packs, by their paths in the folder of the objects.
+/// All packs, by their paths in the raw zone.
 pub(crate) fn pack_files(world: &World, lake: &Lake) -> BTreeMap<PathBuf, Vec<u8>> {
     let names = lake.index.look(|index| {
-        let mut select = index.prepare("SELECT name FROM pack")?;
-        let names = select.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        let mut select = index.prepare_cached("SELECT name FROM pack")?;
+        let names = select.query_map([], |row| row.get::<[u8; 32]>(0))?;
         names.map(|name| name.map(hex::encode)).collect::<Result<Vec<_>, _>>()
     });
     let names = names.unwrap();
-    let mut found = files(&world.root().join("raw/packs"));
+    let mut found = world.raw();
     found.retain(|path, _| names.iter().any(|name| path.ends_with(name)));
     found
 }

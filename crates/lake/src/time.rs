@@ -34,8 +34,13 @@ impl ZonedTime {
     pub(crate) const ENCODED: usize = 16;
     const ZULU: i32 = i32::MIN;
 
+    /// An instant, noted as `Z`.
+    pub(crate) fn zulu(at: Timestamp) -> Self {
+        Self { at, offset: None }
+    }
+
     /// The instant, whatever the zone.
-    pub(crate) fn instant(self) -> Timestamp {
+    pub fn instant(self) -> Timestamp {
         self.at
     }
 

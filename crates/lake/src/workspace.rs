@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const FOLDER: &str = "workspace";
 
 /// The folder of the de-identified tables.
-const ANALYTICS: &str = "analytics";
+pub(crate) const ANALYTICS: &str = "analytics";
 
 /// The longest name.
 const NAME_MAX: usize = 64;
@@ -104,14 +104,25 @@ impl Lake {
         fs::remove_dir_all(folder).map_err(failed("destroy"))
     }
 
+    /// Removes all de-identified tables, and their copies in workspaces. They are made anew from what
+    /// is there then.
+    pub(crate) fn remove_analytics(&self) -> io::Result<()> {
+        remove(&self.root.join(ANALYTICS))?;
+        let workspaces = match fs::read_dir(self.root.join(FOLDER)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            workspaces => workspaces?,
+        };
+        for workspace in workspaces {
+            let workspace = workspace?;
+            if workspace.file_type()?.is_dir() {
+                remove(&workspace.path().join(ANALYTICS))?;
+            }
+        }
+        Ok(())
+    }
+
     fn workspace(&self, name: &str) -> Result<PathBuf, WorkspaceError> {
-        let mut bytes = name.bytes();
-        let plain =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
-        let is_name = name.len() <= NAME_MAX
-            && bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
-            && bytes.all(plain);
-        if !is_name {
+        if !is_name(name) {
             return Err(WorkspaceError::Name);
         }
         Ok(self.workspace_folder()?.join(name))
@@ -129,6 +140,16 @@ impl Lake {
     }
 }
 
+/// Whether something may be called so that has a folder of its own.
+pub(crate) fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    name.len() <= NAME_MAX
+        && bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
+        && bytes.all(plain)
+}
+
 #[cfg(unix)]
 fn private() -> DirBuilder {
     use std::os::unix::fs::DirBuilderExt;
@@ -140,6 +161,14 @@ fn private() -> DirBuilder {
 #[cfg(not(unix))]
 fn private() -> DirBuilder {
     DirBuilder::new()
+}
+
+/// Removes a folder if it is there.
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Copies folders and files; links are left out.

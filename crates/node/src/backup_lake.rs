@@ -8,10 +8,10 @@ use crate::client::Client;
 use crate::files::{self, PRIVATE};
 use crate::locked::{self, Key, Kind, Locked};
 use crate::secrets::Secrets;
-use crate::serve::{load_genesis, open_lake};
+use crate::serve::{self, load_genesis, open_lake};
 use crate::settings::Settings;
 use crate::unlock;
-use aegle_lake::{BackupStep, FileKeks, Keks as _, Lake};
+use aegle_lake::{BackupStep, Keks as _};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::net::TcpListener;
@@ -75,7 +75,13 @@ fn height(settings: &Settings, secrets: &Secrets) -> Result<u64> {
 
 /// Makes the node's lake from a backup.
 pub(crate) fn restore_lake(dir: &Path, settings: &Settings, secrets: &Secrets) -> Result<()> {
-    let keks = Arc::new(keys(settings, secrets)?);
+    if settings.lake.metadata.is_some() || settings.lake.objects.is_some() {
+        bail!(
+            "a lake is restored to a folder: give a configuration without `metadata` and `objects` \
+             in `[lake]`, and then move the lake to its servers with `aegle lake migrate`"
+        );
+    }
+    let keks = Arc::new(serve::keks(settings, secrets)?);
     let root = settings.data.join("lake");
     let restored = aegle_lake::restore(dir, &root, keks)
         .with_context(|| format!("could not restore the lake from `{}`", dir.display()))?;
@@ -93,7 +99,7 @@ pub(crate) fn back_up_keys(file: &Path, config: &Path, key_file: Option<&Path>) 
     let (settings, secrets) = load(config)?;
     // Ends a rotation that was killed.
     open_lake(&settings, &secrets)?;
-    let keks = keys(&settings, &secrets)?;
+    let keks = serve::keks(&settings, &secrets)?;
     let epochs = keks.epochs()?;
     let exported = keks.export()?;
     let &[epoch] = epochs.as_slice() else { bail!("keys are being rotated; run it again later") };
@@ -138,7 +144,7 @@ pub(crate) fn restore_keys(
     let exported = exported.with_context(|| format!("`{}` holds no keys", file.display()))?;
     std::fs::create_dir_all(&settings.data)
         .with_context(|| format!("could not create `{}`", settings.data.display()))?;
-    let keks = keys(settings, secrets)?;
+    let keks = serve::keks(settings, secrets)?;
     keks.import(exported)?;
     let epochs: Vec<_> = keks.epochs()?.iter().map(u32::to_string).collect();
     println!("the keys of key epoch {} are back", epochs.join(", "));
@@ -149,8 +155,4 @@ fn load(config: &Path) -> Result<(Settings, Secrets)> {
     let settings = Settings::load(config)?;
     let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
     Ok((settings, secrets))
-}
-
-fn keys(settings: &Settings, secrets: &Secrets) -> Result<FileKeks> {
-    Ok(Lake::keks_beside(&settings.data.join("lake"), &secrets.kek()?))
 }

@@ -2,6 +2,7 @@
 
 mod diff;
 mod follow;
+mod migrate;
 mod progress;
 mod quarantine;
 mod report;
@@ -71,6 +72,15 @@ enum Command {
     Report(report::Args),
     Scrub(scrub::Args),
     Erase(erase::Args),
+    /// Copy the node's lake to another place, a folder or servers, and compare both; stop the node first
+    Migrate {
+        /// The node's configuration, which says where the lake is
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The same configuration but for `[lake]`, which says where it shall be
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Put all keys of the lake under a new key-encryption key and destroy the old one
     RotateKeys {
         /// The configuration of the node, which may run or not
@@ -141,6 +151,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Report(args) => report::run(args),
         Command::Scrub(args) => scrub::run(args),
         Command::Erase(args) => erase::run(args),
+        Command::Migrate { config, to } => migrate::migrate(config, to),
         Command::RotateKeys { config } => rotate_keys(&open(config)?),
     }
 }

@@ -14,7 +14,6 @@ mod genesis;
 mod governance;
 mod init;
 mod lake;
-mod locked;
 mod log;
 mod nodes;
 mod record;
@@ -32,6 +31,7 @@ mod unlock;
 mod upload;
 mod verify;
 
+use aegle_secrets::locked;
 pub use client::{Client, Opened, Question};
 
 use clap::{Parser, Subcommand};

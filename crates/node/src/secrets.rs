@@ -1,7 +1,7 @@
 //! A node's secrets: one file that only its owner can read, encrypted except in demonstrations.
 
 use crate::files::{self, PRIVATE};
-use crate::locked::{self, Key, Kind, Locked};
+use crate::locked::{self, Key, Kind};
 use crate::unlock;
 use aegle_centre::{Certificate, keybox};
 use aegle_lake::Kek;
@@ -87,23 +87,10 @@ impl Secrets {
         path: &Path,
         key: impl FnOnce(Kind) -> Result<Key>,
     ) -> Result<(Self, Option<Key>)> {
-        let read = std::fs::read(path);
-        let bytes =
-            Zeroizing::new(read.with_context(|| format!("could not read `{}`", path.display()))?);
-        if !Locked::is(&bytes) {
-            let secrets = Self::parse(&bytes)
-                .with_context(|| format!("`{}` is not a file of node secrets", path.display()))?;
-            return Ok((secrets, None));
-        }
-        let unlock = || {
-            let locked = Locked::parse(&bytes)?;
-            let key = key(locked.kind())?;
-            let plain = locked.open(&key)?;
-            let secrets = Self::parse(&plain).context("the file holds something else")?;
-            Ok((secrets, Some(key)))
-        };
-        let unlocked: Result<_> = unlock();
-        unlocked.with_context(|| format!("could not unlock the secrets `{}`", path.display()))
+        let (bytes, key) = aegle_secrets::open(path, key)?;
+        let secrets = Self::parse(&bytes)
+            .with_context(|| format!("`{}` is not a file of node secrets", path.display()))?;
+        Ok((secrets, key))
     }
 
     /// The file's bytes, encrypted under `key` if there is one.

@@ -9,7 +9,7 @@ use crate::upload::{Service, Uploads};
 use aegle_centre::{Centre, Journal, Parts, PeerAddress, Peers, Store, chain, now};
 use aegle_consensus::{Config, Consensus, End, Ledger, Members, Peer, Timing};
 use aegle_identity::{Identity, Issuer};
-use aegle_lake::Lake;
+use aegle_lake::{FileKeks, Lake};
 use aegle_ledger::Genesis;
 use aegle_model::{Canonical, PublicKey};
 use aegle_web::TlsListener;
@@ -158,7 +158,7 @@ async fn serve(settings: &Settings, keys: &Keys) -> Result<Served> {
         });
     };
     let lake = Arc::new(open_lake(settings, secrets)?);
-    let _caretaker = Caretaker::start(Arc::clone(&lake), settings.lake)?;
+    let _caretaker = Caretaker::start(Arc::clone(&lake), settings.lake.upkeep())?;
     let centre = open(settings, secrets, (genesis, &members), (lake, &consensus))?;
     centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
@@ -319,7 +319,17 @@ fn open(
 }
 
 pub(crate) fn open_lake(settings: &Settings, secrets: &Secrets) -> Result<Lake> {
-    Ok(Lake::open(&settings.data.join("lake"), &secrets.kek()?)?)
+    let place = settings.lake.place(settings.data.join("lake"))?;
+    Ok(Lake::open_at(&place, Arc::new(keks(settings, secrets)?))?)
+}
+
+/// The key-encryption keys of the lake.
+pub(crate) fn keks(settings: &Settings, secrets: &Secrets) -> Result<FileKeks> {
+    let kek = secrets.kek()?;
+    Ok(match &settings.lake.keks {
+        Some(file) => FileKeks::new(file.clone(), &kek),
+        None => Lake::keks_beside(&settings.data.join("lake"), &kek),
+    })
 }
 
 pub(crate) fn open_identity(

@@ -2,7 +2,7 @@
 
 use crate::secrets::Secrets;
 use crate::serve::{open_identity, open_lake};
-use crate::settings::{Address, Api, Ledger, Peer, Settings, Upkeep};
+use crate::settings::{self, Address, Api, Ledger, Peer, Settings};
 use aegle_access::Policy;
 use aegle_identity::{NewUser, Role};
 use aegle_lake::IngestReport;
@@ -83,7 +83,7 @@ fn plan(
             records_per_second: NonZeroU32::new(10_000),
             trusted_proxies: Vec::new(),
         },
-        lake: Upkeep::default(),
+        lake: settings::Lake::default(),
         upload: None,
     };
     let config = home.join("aegle.toml");

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
+#[path = "../../lake/src/testing/servers.rs"]
+#[expect(dead_code, reason = "not all of the servers are for these tests")]
+mod servers;
+
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
@@ -183,4 +187,71 @@ fn an_operator_decides_about_what_broke_its_contract() {
     assert!(all.contains("released: 201 rows, 1 of them wrong"), "{all}");
     let dropped = centre.lake(&["quarantine", "drop", &batch[..5]]);
     assert!(text(&dropped.stdout).contains("dropped"), "{}", text(&dropped.stderr));
+}
+
+#[test]
+fn an_operator_moves_the_lake_to_servers_and_back() {
+    let (Some(database), Some(store)) = (servers::postgres(), servers::s3()) else { return };
+    database.sql("CREATE DATABASE zmc");
+    let centre = Centre::new(200);
+    assert!(centre.ingest().status.success());
+    fs::write(
+        centre.home().join("access.toml"),
+        "access_key_id = \"anybody\"\nsecret_access_key = \"anything\"\n",
+    )
+    .unwrap();
+    let (config, home) =
+        (fs::read_to_string(centre.home().join("aegle.toml")).unwrap(), centre.home());
+    let at = |file: &str, folder: &str, lake: &str| {
+        let config = config.replace("data = \"data\"", &format!("data = \"{folder}\""));
+        fs::write(home.join(file), config.replace("[lake]\n", &format!("[lake]\n{lake}"))).unwrap();
+        home.join(file)
+    };
+    let servers = format!(
+        "metadata = \"postgres://owner@127.0.0.1:{}/zmc\"\nobjects = \"s3://{}/zmc\"\n\
+         endpoint = \"http://127.0.0.1:{}\"\nregion = \"eu-west-1\"\n\
+         access_key_file = \"access.toml\"\n",
+        database.port,
+        servers::BUCKET,
+        store.port
+    );
+    let (here, there) = (home.join("aegle.toml"), at("servers.toml", "there", &servers));
+    let back = at("back.toml", "back", "");
+    let on = |config: &PathBuf, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aegle"));
+        command.arg("lake").args(args).arg("--config").arg(config).output().unwrap()
+    };
+    let migrate = |from: &PathBuf, to: &PathBuf| {
+        let moved = on(from, &["migrate", "--to", to.to_str().unwrap()]);
+        assert!(moved.status.success(), "{}", text(&moved.stderr));
+        text(&moved.stdout)
+    };
+    let report = |config: &PathBuf| {
+        let output = on(config, &["report", "--json"]);
+        let read = serde_json::from_slice::<Value>(&output.stdout);
+        let mut report = read.unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+        report["made"].take();
+        report
+    };
+    let told = migrate(&here, &there);
+    assert!(told.contains("4 objects, 4 new") && told.contains("remove the old place"), "{told}");
+    assert!(migrate(&here, &there).contains("4 objects, 0 new"));
+    assert_eq!(report(&there), report(&here));
+    assert!(!home.join("there/lake/index.db").exists() && !home.join("there/lake/raw").exists());
+    // The lake goes on at its servers: it takes in, and looks after itself.
+    centre.write("result.csv", "patnr,value\nP1,7\n");
+    let ingested = on(&there, &["ingest", centre.path("source").to_str().unwrap()]);
+    assert!(ingested.status.success(), "{}", text(&ingested.stderr));
+    let scrubbed = on(&there, &["scrub", "--json"]);
+    assert!(scrubbed.status.success(), "{}", text(&scrubbed.stderr));
+    let scrubbed: Value = serde_json::from_slice(&scrubbed.stdout).unwrap();
+    assert_eq!(
+        (&scrubbed["objects"], &scrubbed["damaged"]),
+        (&Value::from(6), &Value::from([0; 0]))
+    );
+    let other = on(&here, &["migrate", "--to", there.to_str().unwrap()]);
+    assert!(text(&other.stderr).contains("another lake"), "{}", text(&other.stderr));
+    assert!(migrate(&there, &back).contains("6 objects, 6 new"));
+    assert_eq!(report(&back), report(&there));
+    assert_eq!(report(&back)["rows"], 201);
 }

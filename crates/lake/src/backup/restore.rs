@@ -1,14 +1,14 @@
 //! Makes a lake's folder from its backup. Everything is checked on the way.
 
-use super::{MAGIC, PLACE, SNAPSHOT, is_object, objects, place};
+use super::{MAGIC, PLACE, SNAPSHOT, is_object, place};
 use crate::crypt::Cipher;
-use crate::database::DatabaseError;
+use crate::database::{self, Connection, DatabaseError, Databases};
+use crate::index::{self, Named};
 use crate::kek::{KekError, Keks, KeyEpoch};
 use crate::keys::{self, KeyError, Keys};
 use crate::lake::create_private;
 use crate::objects::{ObjectError, Objects};
 use crate::stream::{self, StreamError};
-use rusqlite::Connection;
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -76,12 +76,6 @@ impl From<KeyError> for RestoreError {
     }
 }
 
-impl From<rusqlite::Error> for RestoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.into())
-    }
-}
-
 /// Makes the folder `root` from the backup in `dir`; it appears whole or not at all.
 pub fn restore(dir: &Path, root: &Path, keks: Arc<dyn Keks>) -> Result<Restored, RestoreError> {
     if fs::read_dir(root).is_ok_and(|mut found| found.next().is_some()) {
@@ -108,17 +102,18 @@ pub fn restore(dir: &Path, root: &Path, keks: Arc<dyn Keks>) -> Result<Restored,
 fn fill(dir: &Path, root: &Path, keks: Arc<dyn Keks>) -> Result<Restored, RestoreError> {
     let height = open_snapshot(dir, root, &*keks)?;
     for name in ["index.db", "keys.db"] {
-        // A copy has the journal that databases begin with.
-        let connection = Connection::open(root.join(name))?;
-        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        database::use_copy(&root.join(name))?;
     }
     let store = Objects::in_folder(&root.join("raw"))?;
-    let wrapped = Keys::open(&root.join("keys.db"), keks)?;
-    let named = objects(&Connection::open(root.join("index.db"))?)?;
+    let wrapped = Keys::open(&Databases::Files(root.to_owned()), keks)?;
+    let named = index::named(&Connection::open_copy(&root.join("index.db"))?, false)?;
     let mut restored = Restored { height, objects: named.len() as u64, bytes: 0 };
-    for (name, bytes) in named {
+    for Named { name, bytes, lost } in named {
         let path = place(dir, &name);
         if !is_object(&path, wrapped.naming(), &name, bytes).map_err(failed(&path))? {
+            if lost {
+                continue; // Nobody had it when the backup was made, and records say so.
+            }
             let wrong = if path.exists() { RestoreError::Damaged } else { RestoreError::Missing };
             return Err(wrong(path));
         }

@@ -207,11 +207,10 @@ fn keys_that_are_rotated_meanwhile_and_damaged_objects_are_told() {
     assert_eq!(place.back_up(&lake).epoch, 2);
     let everything_before = everything(&place.restore().unwrap());
 
-    let (path, bytes) = files(&place.world.root().join("raw")).pop_first().unwrap();
-    let path = place.world.root().join("raw").join(path);
+    let (path, bytes) = place.world.raw().pop_first().unwrap();
     let mut altered = bytes.clone();
     altered[9] ^= 1;
-    fs::write(&path, altered).unwrap();
+    place.world.damage(&path, Some(&altered));
     place.back_up(&lake);
     assert_eq!(everything(&place.restore().unwrap()), everything_before, "the good copy stays");
     let name = path.file_name().unwrap().to_str().unwrap();

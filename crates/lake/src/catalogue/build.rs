@@ -3,6 +3,7 @@
 //! What cannot be understood is left out or replaced by the weakest reading, so that the rest can
 //! still be checked.
 
+use super::analysed::{self, Analysed};
 use super::anchors;
 use super::origin::{Declared as DeclaredSource, Sources};
 use super::{Catalogue, Column, Contract, FILE, Labels, Patient, Table, raw};
@@ -158,9 +159,15 @@ impl<'a> Builder<'a> {
             let anchor = anchors::column(hub.get_ref(), kind);
             anchor.map_err(|wrong| self.add(hub, wrong.hole(table, &name))).ok()
         });
+        let analytics = raw.analytics.as_ref().and_then(|how| {
+            let how_it_is = (raw.key, anchor.as_ref(), kind);
+            let analytics = Analysed::new(how.get_ref(), (table, &name), how_it_is);
+            analytics.map_err(|reason| self.add(how, what.analytics(reason))).ok()
+        });
         let tags = self.column_tags(&what, since, raw.tags);
         let tags = if raw.key { BTreeMap::new() } else { tags };
-        Column { name, kind, key: raw.key, anchor, unit: raw.unit, tags, labels, cell: None }
+        let (key, unit) = (raw.key, raw.unit);
+        Column { name, kind, key, anchor, unit, tags, labels, analytics, cell: None }
     }
 
     fn column_tags(
@@ -253,9 +260,10 @@ impl<'a> Builder<'a> {
         let labels: Vec<_> = tags.iter().map(|tag| (&tag.name, &tag.labels)).collect();
         let meaning = borsh::to_vec(&(&centre, self.version, &language, labels, &tables));
         let meaning = meaning.expect("writing to memory cannot fail");
-        // A table that is a CSV file adds nothing, so that its catalogue keeps the hash it had.
+        // What is not there adds nothing, so that a catalogue without it keeps the hash it had.
         let origins: Vec<_> = tables.iter().filter_map(|table| table.origin.meaning()).collect();
-        let parts = std::iter::once(&meaning).chain(&origins).map(Vec::as_slice);
+        let analysed = analysed::meaning(&tables);
+        let parts = std::iter::once(&meaning).chain(&origins).chain(&analysed).map(Vec::as_slice);
         let catalogue = Hash::of("aegle catalogue v1", &parts.collect::<Vec<_>>());
         let vocabulary = Vocabulary { version: self.version, catalogue, tags, cells };
         if let Err(error @ VocabularyError::TooMany { .. }) = vocabulary.check() {
@@ -330,6 +338,10 @@ impl Site<'_> {
 
     fn untagged(&self) -> Hole {
         Hole::Untagged { table: self.table.clone(), column: self.column.clone() }
+    }
+
+    fn analytics(&self, reason: &'static str) -> Hole {
+        Hole::Analytics { table: self.table.clone(), column: self.column.clone(), reason }
     }
 
     fn undeclared(&self, tag: &str) -> Hole {

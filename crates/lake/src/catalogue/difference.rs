@@ -1,6 +1,6 @@
 //! What changed between two catalogues, and what that means for rules.
 
-use super::{Catalogue, Column, Patient, Table};
+use super::{Analysed, Catalogue, Column, Patient, Table};
 use aegle_model::{ALL, TagName};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +45,7 @@ pub struct Change {
     /// What it is.
     #[serde(flatten)]
     pub item: Item,
-    /// What of it: `type`, `unit`, `key`, `labels`, `file`, `source`, `patient`, `tag`, `language`.
+    /// What of it: `type`, `unit`, `key`, `analytics`, `labels`, `file`, `source`, `patient`, `tag`, `language`.
     pub what: &'static str,
     /// What it was; empty when it is long.
     pub from: String,
@@ -126,6 +126,8 @@ impl Difference {
         self.change("column", name, "unit", units);
         let keys = [old, new].map(|column| if column.key { "yes" } else { "no" });
         self.change("column", name, "key", keys);
+        let analysed = [old, new].map(|column| column.analytics.map_or("none", Analysed::name));
+        self.change("column", name, "analytics", analysed);
         self.labels("column", name, old.labels != new.labels);
         for (tag, joined) in &old.tags {
             let now = new.tags.get(tag).unwrap_or(joined);
@@ -303,7 +305,7 @@ mod tests {
         let new = CATALOGUE
             .replace("version = 1", "version = 2")
             .replace(r#"{ en = "Staff" }"#, r#"{ en = "People" }"#)
-            .replace("unit = \"mg\", ", "")
+            .replace("unit = \"mg\", ", "analytics = \"value\", ")
             .replace(r#"type = "integer""#, r#"type = "decimal""#)
             .replace(
                 r#"start   = { type = "date", tags = ["treatments"] }"#,
@@ -316,6 +318,7 @@ version 1 -> 2
 + column use.stop
 - column scan.normal
 ~ column use.dose: unit mg -> none
+~ column use.dose: analytics none -> value
 ~ column scan.count: type integer -> decimal
 ~ tag staff: labels
 + everything (`all`) grows by use.stop

@@ -71,6 +71,7 @@ pub(super) struct Column {
     #[serde(default)]
     pub(super) tags: Vec<Spanned<String>>,
     pub(super) since: Option<Spanned<u32>>,
+    pub(super) analytics: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) labels: Labels,
 }

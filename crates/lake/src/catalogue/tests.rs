@@ -228,7 +228,7 @@ fn malformed_toml_names_its_line() {
         "unit =",
         "units =",
         &[
-            "catalogue.toml, line 20: unknown field `units`, expected one of `type`, `path`, `key`, `hub`, `unit`, `tags`, `since`, `labels`",
+            "catalogue.toml, line 20: unknown field `units`, expected one of `type`, `path`, `key`, `hub`, `unit`, `tags`, `since`, `analytics`, `labels`",
         ],
     );
     check(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{World, cells, files, kek, keks, lines, person, read};
+use crate::testing::{World, cells, kek, keks, lines, person, read};
 use crate::{KekError, LinkError, OpenError, ReadError};
 use aegle_model::RecordKey;
 use std::fs;
@@ -112,7 +112,7 @@ fn no_byte_is_left_that_opens_or_names_what_was_erased() {
         ("handle's keyed hash", lake.keys.handle(Handle::from(person(1))).to_vec()),
     ];
     let found = |traces: &[(&'static str, Vec<u8>)]| -> Vec<&str> {
-        let files = files(world.root().parent().unwrap());
+        let files = world.stored();
         let holds = |trace: &[u8]| {
             files.values().any(|bytes| bytes.windows(trace.len()).any(|window| window == trace))
         };
@@ -136,7 +136,7 @@ fn no_byte_is_left_that_opens_or_names_what_was_erased() {
     }
     let now = world.root().with_extension("keks");
     fs::copy(now, before.root().with_extension("keks")).unwrap();
-    let refused = Lake::open(&before.root(), &kek()).err().unwrap();
+    let refused = before.try_open().err().unwrap();
     assert!(matches!(refused, OpenError::Keys(KeyError::Kek(KekError::Gone(1)))), "{refused}");
 }
 
@@ -184,7 +184,7 @@ const STEP: &str = "AEGLE_ERASE_TEST_STEP";
 fn dies_at_a_step() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let fatal: usize = std::env::var(STEP).unwrap().parse().unwrap();
-    let lake = Lake::open(&folder.join("lake"), &kek()).unwrap();
+    let lake = crate::testing::open(&folder).unwrap();
     let mut step = 0;
     let _ = lake.erase(&lake.subject(NUMBER).unwrap(), &mut |_| {
         if step == fatal {
@@ -212,6 +212,7 @@ fn an_erasure_killed_at_any_step_is_ended_once_by_whoever_opens_the_lake() {
             .output()
             .unwrap();
         assert!(!child.status.success(), "step {step} was not reached");
+        copy.settle();
         let lake = copy.open();
         let erasures = lake.erasures().unwrap();
         assert_eq!(erasures.len(), 1, "step {step}");

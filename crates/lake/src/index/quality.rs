@@ -3,15 +3,13 @@
 
 use super::Index;
 use super::upkeep::word;
-use crate::database::{DatabaseError, hold};
+use crate::database::{self, Connection, DatabaseError, OptionalExtension, Row, hold, params};
 use crate::frame::BatchName;
 use crate::quarantine::Standing;
 use crate::stats::TableStats;
 use crate::time;
 use aegle_model::Timestamp as Instant;
 use jiff::Timestamp;
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
 pub(super) const SCHEMA: &str = "
     CREATE TABLE facts (
@@ -61,8 +59,8 @@ pub(crate) struct QuarantineRow {
 }
 
 /// Every batch that was ever in quarantine, the newest first.
-pub(crate) fn quarantine(connection: &Connection) -> rusqlite::Result<Vec<QuarantineRow>> {
-    let mut select = connection.prepare(
+pub(crate) fn quarantine(connection: &Connection) -> database::Result<Vec<QuarantineRow>> {
+    let mut select = connection.prepare_cached(
         "SELECT name, of_table, noted, standing, rows, wrong_rows, orphans, sealed
          FROM quarantine ORDER BY noted DESC, name",
     )?;
@@ -80,16 +78,16 @@ pub(crate) fn quarantine(connection: &Connection) -> rusqlite::Result<Vec<Quaran
 }
 
 /// Every complete batch, the oldest first.
-pub(crate) fn facts(connection: &Connection) -> rusqlite::Result<Vec<FactRow>> {
-    let mut select = connection.prepare(
+pub(crate) fn facts(connection: &Connection) -> database::Result<Vec<FactRow>> {
+    let mut select = connection.prepare_cached(
         "SELECT batch.id, batch.name, of_table, load, at, catalogue, file_bytes,
-                (SELECT COALESCE(SUM(bytes), 0) FROM pack WHERE pack.batch = batch.id)
-                    + COALESCE(written.bytes, 0),
+                CAST((SELECT COALESCE(SUM(bytes), 0) FROM pack WHERE pack.batch = batch.id)
+                    + COALESCE(written.bytes, 0) AS BIGINT),
                 patients, facts.rows, stats
          FROM batch JOIN facts ON facts.batch = batch.id JOIN load ON load.id = batch.load
          LEFT JOIN (SELECT batch, SUM(bytes) AS bytes FROM document GROUP BY batch) AS written
              ON written.batch = batch.id
-         WHERE batch.complete ORDER BY batch.id",
+         WHERE batch.complete = 1 ORDER BY batch.id",
     )?;
     let rows = select.query_map([], |row| {
         let facts = Facts { patients: row.get(8)?, rows: row.get(9)?, stats: counts(row, 10)? };
@@ -109,19 +107,19 @@ pub(crate) fn facts(connection: &Connection) -> rusqlite::Result<Vec<FactRow>> {
 }
 
 /// The versions of catalogues that were ever current, the oldest first.
-pub(crate) fn catalogues(connection: &Connection) -> rusqlite::Result<Vec<u32>> {
-    let mut select = connection.prepare("SELECT version FROM catalogue ORDER BY version")?;
+pub(crate) fn catalogues(connection: &Connection) -> database::Result<Vec<u32>> {
+    let mut select = connection.prepare_cached("SELECT version FROM catalogue ORDER BY version")?;
     select.query_map([], |row| row.get(0))?.collect()
 }
 
 /// When the source of a table was last looked at and taken as it was.
-pub(crate) fn seen(connection: &Connection, table: &str) -> rusqlite::Result<Option<Timestamp>> {
+pub(crate) fn seen(connection: &Connection, table: &str) -> database::Result<Option<Timestamp>> {
     let sql = "SELECT at FROM seen WHERE of_table = ?1";
     connection.query_row(sql, [table], |row| word(row, 0)).optional()
 }
 
 /// What waits for somebody: objects that are damaged or lost, extents that are lost, batches held.
-pub(crate) fn waiting(connection: &Connection) -> rusqlite::Result<[u64; 3]> {
+pub(crate) fn waiting(connection: &Connection) -> database::Result<[u64; 3]> {
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get(0));
     Ok([
         count("SELECT COUNT(*) FROM damage WHERE fate <> 'repaired'")?,
@@ -130,11 +128,9 @@ pub(crate) fn waiting(connection: &Connection) -> rusqlite::Result<[u64; 3]> {
     ])
 }
 
-fn counts(row: &Row<'_>, column: usize) -> rusqlite::Result<TableStats> {
+fn counts(row: &Row<'_>, column: usize) -> database::Result<TableStats> {
     let text: String = row.get(column)?;
-    let wrong =
-        |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
-    serde_json::from_str(&text).map_err(wrong)
+    serde_json::from_str(&text).map_err(|error| DatabaseError::Other(error.into()))
 }
 
 impl Index {
@@ -144,15 +140,17 @@ impl Index {
         let stats = serde_json::to_string(stats).expect("counts and names are plain JSON");
         let sql = "INSERT INTO facts (batch, patients, rows, stats) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (batch) DO UPDATE SET patients = ?2, rows = ?3, stats = ?4";
-        hold(&self.0).execute(sql, params![batch, patients, rows, stats])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![batch, patients, rows, stats])?;
+            Ok(())
+        })
     }
 
     /// What was counted when a table last came in.
     pub(crate) fn last_stats(&self, table: &str) -> Result<Option<TableStats>, DatabaseError> {
         let sql = "SELECT stats FROM facts JOIN batch ON batch.id = facts.batch
-                   WHERE complete AND of_table = ?1 ORDER BY batch.id DESC LIMIT 1";
-        Ok(hold(&self.0).query_row(sql, [table], |row| counts(row, 0)).optional()?)
+                   WHERE complete = 1 AND of_table = ?1 ORDER BY batch.id DESC LIMIT 1";
+        hold(&self.0).query_row(sql, [table], |row| counts(row, 0)).optional()
     }
 
     /// Notes that the source of a table was looked at, and that nobody has to decide any more about
@@ -172,7 +170,6 @@ impl Index {
 
     /// Notes a batch in quarantine, unless it is known there. Yields how it stands.
     pub(crate) fn hold_back(&self, row: &QuarantineRow) -> Result<Standing, DatabaseError> {
-        let connection = hold(&self.0);
         // What was replaced and comes again waits again.
         let sql = "INSERT INTO quarantine
                        (name, of_table, noted, standing, rows, wrong_rows, orphans, sealed)
@@ -182,21 +179,25 @@ impl Index {
         let (noted, replaced) = (row.noted.to_string(), Standing::Replaced.to_string());
         let QuarantineRow { name, table, sealed, .. } = row;
         let values = params![name, table, noted, standing, rows, wrong, orphans, sealed, replaced];
-        connection.execute(sql, values)?;
-        let select = "SELECT standing FROM quarantine WHERE name = ?1";
-        Ok(connection.query_row(select, [name], |row| word(row, 0))?)
+        self.change(|connection| {
+            connection.execute(sql, values)?;
+            let select = "SELECT standing FROM quarantine WHERE name = ?1";
+            connection.query_row(select, [name], |row| word(row, 0))
+        })
     }
 
     /// How a content stands in quarantine; none when it never was there.
     pub(crate) fn standing(&self, name: &BatchName) -> Result<Option<Standing>, DatabaseError> {
         let sql = "SELECT standing FROM quarantine WHERE name = ?1";
-        Ok(hold(&self.0).query_row(sql, [name], |row| word(row, 0)).optional()?)
+        hold(&self.0).query_row(sql, [name], |row| word(row, 0)).optional()
     }
 
     /// Notes what somebody decided about a batch in quarantine.
     pub(crate) fn decide(&self, name: &BatchName, standing: Standing) -> Result<(), DatabaseError> {
         let sql = "UPDATE quarantine SET standing = ?2 WHERE name = ?1";
-        hold(&self.0).execute(sql, params![name, standing.to_string()])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![name, standing.to_string()])?;
+            Ok(())
+        })
     }
 }

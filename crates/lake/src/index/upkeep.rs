@@ -3,15 +3,13 @@
 
 use super::Index;
 use crate::damage::{Damage, Fate, ObjectKind, What};
-use crate::database::{DatabaseError, hold};
+use crate::database::{self, Connection, DatabaseError, OptionalExtension, Row, hold, params};
 use crate::frame::BatchName;
 use crate::index::vault;
 use crate::keys::PatientKey;
 use crate::objects::ObjectName;
 use aegle_vault::{Load, RowId};
 use jiff::Timestamp;
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeSet;
 
 pub(super) const SCHEMA: &str = "
@@ -75,7 +73,7 @@ pub(crate) struct Found {
 pub(crate) fn manifest(
     connection: &Connection,
     batch: i64,
-) -> rusqlite::Result<Option<ManifestRow>> {
+) -> database::Result<Option<ManifestRow>> {
     let sql = "SELECT name, bytes, sealed FROM manifest WHERE batch = ?1";
     let row = |row: &Row<'_>| {
         Ok(ManifestRow { name: row.get(0)?, bytes: row.get(1)?, sealed: row.get(2)? })
@@ -85,7 +83,7 @@ pub(crate) fn manifest(
 
 const BATCH: &str = "SELECT id, name, of_table, load, catalogue, meaning FROM batch";
 
-fn batch(row: &Row<'_>) -> rusqlite::Result<BatchRow> {
+fn batch(row: &Row<'_>) -> database::Result<BatchRow> {
     Ok(BatchRow {
         id: row.get(0)?,
         name: row.get(1)?,
@@ -100,31 +98,31 @@ fn batch(row: &Row<'_>) -> rusqlite::Result<BatchRow> {
 pub(crate) fn last_batch(
     connection: &Connection,
     table: &str,
-) -> rusqlite::Result<Option<BatchRow>> {
-    let sql = format!("{BATCH} WHERE complete AND of_table = ?1 ORDER BY id DESC LIMIT 1");
+) -> database::Result<Option<BatchRow>> {
+    let sql = format!("{BATCH} WHERE complete = 1 AND of_table = ?1 ORDER BY id DESC LIMIT 1");
     connection.prepare_cached(&sql)?.query_row([table], batch).optional()
 }
 
 /// Complete batches that have no manifest.
-pub(crate) fn without_manifest(connection: &Connection) -> rusqlite::Result<Vec<(i64, BatchName)>> {
-    let sql = "SELECT id, name FROM batch WHERE complete
+pub(crate) fn without_manifest(connection: &Connection) -> database::Result<Vec<(i64, BatchName)>> {
+    let sql = "SELECT id, name FROM batch WHERE complete = 1
                AND NOT EXISTS (SELECT 1 FROM manifest WHERE manifest.batch = batch.id)";
-    let mut select = connection.prepare(sql)?;
+    let mut select = connection.prepare_cached(sql)?;
     select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// The objects of complete batches whose names come after `after`, a few at a time.
-pub(crate) fn objects(connection: &Connection, after: &[u8]) -> rusqlite::Result<Vec<ObjectRow>> {
+pub(crate) fn objects(connection: &Connection, after: &[u8]) -> database::Result<Vec<ObjectRow>> {
     let mut select = connection.prepare_cached(
         "SELECT 'pack' AS kind, pack.name AS name, pack.batch AS batch, pack.bytes AS bytes
              FROM pack JOIN batch ON batch.id = pack.batch
-             WHERE batch.complete AND pack.name > ?1
+             WHERE batch.complete = 1 AND pack.name > ?1
          UNION ALL SELECT 'manifest', manifest.name, manifest.batch, manifest.bytes
              FROM manifest JOIN batch ON batch.id = manifest.batch
-             WHERE batch.complete AND manifest.name > ?1
+             WHERE batch.complete = 1 AND manifest.name > ?1
          UNION ALL SELECT 'document', document.name, MAX(document.batch), MAX(document.bytes)
              FROM document JOIN batch ON batch.id = document.batch
-             WHERE batch.complete AND document.name > ?1 GROUP BY document.name
+             WHERE batch.complete = 1 AND document.name > ?1 GROUP BY document.name
          ORDER BY name LIMIT 64",
     )?;
     let row = |row: &Row<'_>| {
@@ -139,20 +137,21 @@ pub(crate) fn objects(connection: &Connection, after: &[u8]) -> rusqlite::Result
 }
 
 /// How many bytes the objects of complete batches have whose names come after `after`.
-pub(crate) fn object_bytes(connection: &Connection, after: &[u8]) -> rusqlite::Result<u64> {
-    let sql = "SELECT COALESCE(SUM(bytes), 0) FROM (
-            SELECT pack.name AS name, bytes FROM pack JOIN batch ON batch.id = pack.batch AND complete
+pub(crate) fn object_bytes(connection: &Connection, after: &[u8]) -> database::Result<u64> {
+    let sql = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM (
+            SELECT pack.name AS name, bytes FROM pack
+                JOIN batch ON batch.id = pack.batch AND complete = 1
             UNION SELECT manifest.name, bytes FROM manifest
-                JOIN batch ON batch.id = manifest.batch AND complete
+                JOIN batch ON batch.id = manifest.batch AND complete = 1
             UNION SELECT document.name, bytes FROM document
-                JOIN batch ON batch.id = document.batch AND complete
+                JOIN batch ON batch.id = document.batch AND complete = 1
         ) AS object WHERE name > ?1";
     connection.query_row(sql, [after], |row| row.get(0))
 }
 
 /// Everything that was ever found damaged, the newest first.
-pub(crate) fn damages(connection: &Connection) -> rusqlite::Result<Vec<Damage>> {
-    let mut select = connection.prepare(
+pub(crate) fn damages(connection: &Connection) -> database::Result<Vec<Damage>> {
+    let mut select = connection.prepare_cached(
         "SELECT object, kind, what, fate, reason, found, of_table, load
          FROM damage JOIN batch ON batch.id = damage.batch ORDER BY found DESC, object",
     )?;
@@ -173,7 +172,7 @@ pub(crate) fn damages(connection: &Connection) -> rusqlite::Result<Vec<Damage>> 
 }
 
 /// Whether a document could not be brought again.
-pub(crate) fn is_lost(connection: &Connection, object: &ObjectName) -> rusqlite::Result<bool> {
+pub(crate) fn is_lost(connection: &Connection, object: &ObjectName) -> database::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM damage WHERE object = ?1 AND fate = ?2)";
     connection.query_row(sql, params![object, Fate::Lost.to_string()], |row| row.get(0))
 }
@@ -182,7 +181,7 @@ pub(crate) fn is_lost(connection: &Connection, object: &ObjectName) -> rusqlite:
 pub(super) fn lost_between(
     connection: &Connection,
     (after, until): (&[u8], &PatientKey),
-) -> rusqlite::Result<BTreeSet<(PatientKey, i64)>> {
+) -> database::Result<BTreeSet<(PatientKey, i64)>> {
     let mut select = connection
         .prepare_cached("SELECT patient, batch FROM lost WHERE patient > ?1 AND patient <= ?2")?;
     let lost = select.query_map(params![after, until], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -190,7 +189,7 @@ pub(super) fn lost_between(
 }
 
 /// When the last whole scrub ended.
-pub(crate) fn last_scrub(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+pub(crate) fn last_scrub(connection: &Connection) -> database::Result<Option<Timestamp>> {
     let sql = "SELECT ended FROM scrub WHERE ended IS NOT NULL";
     connection.query_row(sql, [], |row| word(row, 0)).optional()
 }
@@ -199,10 +198,9 @@ pub(crate) fn last_scrub(connection: &Connection) -> rusqlite::Result<Option<Tim
 pub(super) fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     row: &Row<'_>,
     column: usize,
-) -> rusqlite::Result<T> {
+) -> database::Result<T> {
     let text: String = row.get(column)?;
-    let wrong = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error);
-    text.parse().map_err(|error: T::Err| wrong(Box::new(error)))
+    text.parse().map_err(|error: T::Err| DatabaseError::Other(error.into()))
 }
 
 impl Index {
@@ -215,14 +213,16 @@ impl Index {
         let sql = "INSERT INTO manifest (batch, name, bytes, sealed) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (batch) DO UPDATE SET name = ?2, bytes = ?3, sealed = ?4";
         let ManifestRow { name, bytes, sealed } = manifest;
-        hold(&self.0).execute(sql, params![batch, name, bytes, sealed])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![batch, name, bytes, sealed])?;
+            Ok(())
+        })
     }
 
     /// What a repair needs to know of a batch.
     pub(crate) fn batch_row(&self, id: i64) -> Result<Option<BatchRow>, DatabaseError> {
         let sql = format!("{BATCH} WHERE id = ?1");
-        Ok(hold(&self.0).prepare_cached(&sql)?.query_row([id], batch).optional()?)
+        hold(&self.0).prepare_cached(&sql)?.query_row([id], batch).optional()
     }
 
     /// How many bytes a pack was written with; none when the batch has no such pack.
@@ -258,7 +258,7 @@ impl Index {
                 rows: vault::decode(&rows),
             })
         })?;
-        Ok(laid.collect::<Result<_, _>>()?)
+        laid.collect()
     }
 
     /// Whose a document is, and with how many bytes it was written; none when nothing speaks of it.
@@ -268,7 +268,7 @@ impl Index {
     ) -> Result<Option<(PatientKey, u64)>, DatabaseError> {
         let sql = "SELECT patient, bytes FROM document WHERE name = ?1 LIMIT 1";
         let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        Ok(hold(&self.0).query_row(sql, [document], row).optional()?)
+        hold(&self.0).query_row(sql, [document], row).optional()
     }
 
     /// Calls a pack by the name of what it holds now.
@@ -305,7 +305,7 @@ impl Index {
                    UNION ALL SELECT MAX(batch), 'document' FROM document WHERE name = ?1
                        GROUP BY name";
         let batch = |row: &Row<'_>| Ok((row.get(0)?, word(row, 1)?));
-        Ok(hold(&self.0).query_row(sql, [object], batch).optional()?)
+        hold(&self.0).query_row(sql, [object], batch).optional()
     }
 
     /// Notes that an object is not as it was written.
@@ -324,8 +324,10 @@ impl Index {
                    WHERE damage.fate = 'repaired'
                    OR (damage.fate = ?5 AND damage.what <> ?4)";
         let (kind, what, now) = (kind.to_string(), what.to_string(), now.to_string());
-        hold(&self.0).execute(sql, params![object, batch, kind, what, fate, now])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![object, batch, kind, what, fate, now])?;
+            Ok(())
+        })
     }
 
     /// Notes what became of a damaged object.
@@ -336,8 +338,10 @@ impl Index {
         reason: Option<&str>,
     ) -> Result<(), DatabaseError> {
         let sql = "UPDATE damage SET fate = ?2, reason = ?3 WHERE object = ?1";
-        hold(&self.0).execute(sql, params![object, fate.to_string(), reason])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![object, fate.to_string(), reason])?;
+            Ok(())
+        })
     }
 
     /// The objects that are damaged still and of this fate, batch by batch.
@@ -370,7 +374,9 @@ impl Index {
     ) -> Result<(), DatabaseError> {
         let sql = "INSERT INTO scrub (id, position, ended) VALUES (1, ?1, ?2) ON CONFLICT (id)
                    DO UPDATE SET position = ?1, ended = COALESCE(?2, scrub.ended)";
-        hold(&self.0).execute(sql, params![position, ended.map(|time| time.to_string())])?;
-        Ok(())
+        self.change(|connection| {
+            connection.execute(sql, params![position, ended.map(|time| time.to_string())])?;
+            Ok(())
+        })
     }
 }

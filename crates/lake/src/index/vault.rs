@@ -12,9 +12,9 @@
 //! patients do not look equal.
 
 use super::{Extent, upkeep};
+use crate::database::{self, Connection, params};
 use crate::keys::PatientKey;
 use aegle_vault::{Held, Hub, HubKey, Load, RowId, Validity};
-use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of one patient and one batch that a load ended, by their places in the frames.
@@ -50,44 +50,53 @@ pub(super) fn add_satellites(
     connection: &Connection,
     batch: i64,
     extents: &[Extent],
-) -> rusqlite::Result<()> {
-    let mut satellites = connection
-        .prepare_cached("INSERT INTO satellite (patient, batch, rows) VALUES (?1, ?2, ?3)")?;
-    let mut person = connection
-        .prepare_cached("INSERT OR IGNORE INTO hub_person (key, batch) VALUES (?1, ?2)")?;
-    let mut event = connection.prepare_cached(
-        "INSERT OR IGNORE INTO hub_event (patient, key, batch) VALUES (?1, ?2, ?3)",
-    )?;
-    for extent in extents {
-        satellites.execute(params![extent.patient, batch, encode(&extent.rows)])?;
-        person.execute(params![extent.patient, batch])?;
-        for key in extent.rows.iter().filter_map(|row| row.event) {
-            event.execute(params![extent.patient, key.as_bytes(), batch])?;
+) -> database::Result<()> {
+    let satellites = "INSERT INTO satellite (patient, batch, rows) VALUES (?1, ?2, ?3)";
+    connection.insert(satellites, |inserts| {
+        extents.iter().try_for_each(|Extent { patient, rows, .. }| {
+            inserts.add(params![patient, batch, encode(rows)])
+        })
+    })?;
+    let persons = "INSERT INTO hub_person (key, batch) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    connection.insert(persons, |inserts| {
+        extents.iter().try_for_each(|extent| inserts.add(params![extent.patient, batch]))
+    })?;
+    let events =
+        "INSERT INTO hub_event (patient, key, batch) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    connection.insert(events, |inserts| {
+        for Extent { patient, rows, .. } in extents {
+            for key in rows.iter().filter_map(|row| row.event) {
+                inserts.add(params![patient, key.as_bytes(), batch])?;
+            }
         }
+        Ok(())
+    })
+}
+
+pub(super) fn add_hubs(connection: &Connection, batch: i64, hubs: &Hubs) -> database::Result<()> {
+    for hub in Hub::ALL {
+        let table = hub_table(hub);
+        let sql =
+            format!("INSERT INTO {table} (key, batch) VALUES (?1, ?2) ON CONFLICT DO NOTHING");
+        connection.insert(&sql, |inserts| {
+            let mut keys = hubs.iter().filter(|(of, _)| *of == hub);
+            keys.try_for_each(|(_, key)| inserts.add(params![key.as_bytes(), batch]))
+        })?;
     }
     Ok(())
 }
 
-pub(super) fn add_hubs(connection: &Connection, batch: i64, hubs: &Hubs) -> rusqlite::Result<()> {
-    for (hub, key) in hubs {
-        let table = hub_table(*hub);
-        let sql = format!("INSERT OR IGNORE INTO {table} (key, batch) VALUES (?1, ?2)");
-        connection.prepare_cached(&sql)?.execute(params![key.as_bytes(), batch])?;
-    }
-    Ok(())
+pub(super) fn add_ends(connection: &Connection, load: Load, ends: &[End]) -> database::Result<()> {
+    let sql = "INSERT INTO ended (patient, batch, load, rows) VALUES (?1, ?2, ?3, ?4)";
+    connection.insert(sql, |inserts| {
+        ends.iter().try_for_each(|End { patient, batch, rows }| {
+            let rows: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
+            inserts.add(params![patient, batch, load.0, rows])
+        })
+    })
 }
 
-pub(super) fn add_ends(connection: &Connection, load: Load, ends: &[End]) -> rusqlite::Result<()> {
-    let mut insert = connection
-        .prepare_cached("INSERT INTO ended (patient, batch, load, rows) VALUES (?1, ?2, ?3, ?4)")?;
-    for end in ends {
-        let rows: Vec<u8> = end.rows.iter().flat_map(|row| row.to_le_bytes()).collect();
-        insert.execute(params![end.patient, end.batch, load.0, rows])?;
-    }
-    Ok(())
-}
-
-pub(super) fn forget(connection: &Connection, batch: i64) -> rusqlite::Result<()> {
+pub(super) fn forget(connection: &Connection, batch: i64) -> database::Result<()> {
     for hub in Hub::ALL {
         connection.execute(&format!("DELETE FROM {} WHERE batch = ?1", hub_table(hub)), [batch])?;
     }
@@ -96,10 +105,10 @@ pub(super) fn forget(connection: &Connection, batch: i64) -> rusqlite::Result<()
 }
 
 /// Forgets what ended by a load that was never completed, but for the tables it has written whole.
-pub(super) fn forget_ends(connection: &Connection) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM ended WHERE load IN (SELECT id FROM load WHERE NOT complete)
+pub(super) fn forget_ends(connection: &Connection) -> database::Result<()> {
+    let sql = "DELETE FROM ended WHERE load IN (SELECT id FROM load WHERE complete = 0)
         AND batch NOT IN (SELECT id FROM batch WHERE of_table IN
-            (SELECT of_table FROM batch WHERE whole AND NOT complete))";
+            (SELECT of_table FROM batch WHERE whole = 1 AND complete = 0))";
     connection.execute(sql, [])?;
     Ok(())
 }
@@ -110,14 +119,14 @@ pub(super) fn forget_ends(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn forget_patient(
     connection: &Connection,
     patient: &PatientKey,
-) -> rusqlite::Result<()> {
+) -> database::Result<()> {
     connection.execute(
         "UPDATE batch SET of_erased = of_erased
          + (SELECT COALESCE(SUM(rows), 0) FROM extent JOIN batch AS other
             ON other.id = extent.batch AND other.of_table = batch.of_table WHERE patient = ?1)
          - (SELECT COALESCE(SUM(LENGTH(rows) / 4), 0) FROM ended JOIN batch AS other
             ON other.id = ended.batch AND other.of_table = batch.of_table WHERE patient = ?1)
-         WHERE id IN (SELECT MAX(id) FROM batch WHERE complete GROUP BY of_table)",
+         WHERE id IN (SELECT MAX(id) FROM batch WHERE complete = 1 GROUP BY of_table)",
         [patient],
     )?;
     for table in ["extent", "satellite", "ended", "lost", "hub_event", "document"] {
@@ -129,10 +138,10 @@ pub(super) fn forget_patient(
 }
 
 /// How many patients have a row that holds after the last complete load.
-pub(super) fn patients(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn patients(connection: &Connection) -> database::Result<u64> {
     let sql = "SELECT COUNT(*) FROM (
             SELECT patient, SUM(rows) AS begun FROM extent
-            JOIN batch ON batch.id = extent.batch AND batch.complete GROUP BY patient
+            JOIN batch ON batch.id = extent.batch AND batch.complete = 1 GROUP BY patient
         ) AS one
         WHERE begun > (
             SELECT COALESCE(SUM(LENGTH(rows) / 4), 0) FROM ended WHERE ended.patient = one.patient
@@ -141,13 +150,13 @@ pub(super) fn patients(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// How many satellites there are, of any time.
-pub(crate) fn satellites(connection: &Connection) -> rusqlite::Result<u64> {
-    let sql = "SELECT COALESCE(SUM(rows), 0) FROM extent";
+pub(crate) fn satellites(connection: &Connection) -> database::Result<u64> {
+    let sql = "SELECT CAST(COALESCE(SUM(rows), 0) AS BIGINT) FROM extent";
     connection.query_row(sql, [], |row| row.get(0))
 }
 
 /// The number of rows of each hub.
-pub(crate) fn hub_counts(connection: &Connection) -> rusqlite::Result<Vec<(Hub, u64)>> {
+pub(crate) fn hub_counts(connection: &Connection) -> database::Result<Vec<(Hub, u64)>> {
     let count = |hub| {
         let sql = format!("SELECT COUNT(*) FROM {}", hub_table(hub));
         Ok((hub, connection.query_row(&sql, [], |row| row.get(0))?))
@@ -160,15 +169,15 @@ pub(crate) fn held(
     connection: &Connection,
     table: &str,
     (after, until): (Option<&PatientKey>, &PatientKey),
-) -> rusqlite::Result<BTreeMap<PatientKey, Vec<Stored>>> {
+) -> database::Result<BTreeMap<PatientKey, Vec<Stored>>> {
     let after: &[u8] = after.map_or(&[], PatientKey::as_slice);
     let ended = ended_between(connection, (after, until))?;
     let lost = upkeep::lost_between(connection, (after, until))?;
     let mut select = connection.prepare_cached(
         "SELECT satellite.patient, batch.id, batch.load, satellite.rows
          FROM satellite CROSS JOIN batch
-         ON batch.id = satellite.batch AND batch.complete AND batch.of_table = ?1
-         WHERE satellite.patient > ?2 AND satellite.patient <= ?3
+         WHERE batch.id = satellite.batch AND batch.complete = 1 AND batch.of_table = ?1
+         AND satellite.patient > ?2 AND satellite.patient <= ?3
          ORDER BY satellite.patient, satellite.batch",
     )?;
     let mut found = select.query(params![table, after, until])?;
@@ -194,7 +203,7 @@ type EndedRows = BTreeMap<(PatientKey, i64), BTreeSet<u32>>;
 fn ended_between(
     connection: &Connection,
     (after, until): (&[u8], &PatientKey),
-) -> rusqlite::Result<EndedRows> {
+) -> database::Result<EndedRows> {
     let mut select = connection.prepare_cached(
         "SELECT patient, batch, rows FROM ended WHERE patient > ?1 AND patient <= ?2",
     )?;
@@ -212,7 +221,7 @@ pub(crate) fn ends_of(
     connection: &Connection,
     patient: &PatientKey,
     until: Load,
-) -> rusqlite::Result<BTreeMap<i64, BTreeMap<u32, Load>>> {
+) -> database::Result<BTreeMap<i64, BTreeMap<u32, Load>>> {
     let mut select = connection
         .prepare_cached("SELECT batch, load, rows FROM ended WHERE patient = ?1 AND load <= ?2")?;
     let mut found = select.query(params![patient, until.0])?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{CATALOGUE, DOCTOR, SCAN, SECRETS, USE, World, everything, files};
+use crate::testing::{CATALOGUE, DOCTOR, SCAN, SECRETS, USE, World, everything};
 
 /// A row that cannot be read, and one with a field too many.
 const WRONG: &str = "PAT-4711,EPI-1,ibuprofen,pain,eighty,2024-01-01\nPAT-4711,EPI-1,x,y,1,,\n";
@@ -62,7 +62,7 @@ fn what_is_in_quarantine_is_named_by_file_line_and_column_and_shows_no_value() {
     assert!(one.releasable && one.folder == world.source());
     let hidden = SECRETS.iter().copied().chain(["eighty", "use.csv, line"]);
     for secret in hidden {
-        for (path, bytes) in files(&world.root()) {
+        for (path, bytes) in world.stored() {
             let shown = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!shown, "{} shows {secret}", path.display());
         }
@@ -87,7 +87,9 @@ fn released_it_comes_in_without_the_wrong_rows_which_stay_counted() {
     assert_eq!(lake.report().unwrap().tables[0].stats.wrong_rows, 2);
     assert!(lake.ingest(&world.source()).unwrap().unchanged);
     // What was released can be repaired like anything else.
-    std::fs::remove_dir_all(world.root().join("raw/packs")).unwrap();
+    for path in world.raw().keys() {
+        world.damage(path, None);
+    }
     let scrubbed = lake.scrub(crate::ScrubOptions::default(), &mut |_| {}).unwrap();
     let lost = scrubbed.damaged.iter().filter(|one| one.fate == crate::Fate::Lost);
     assert_eq!(lost.count(), 1, "the row that was replaced is in no source any more");

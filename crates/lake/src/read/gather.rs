@@ -24,14 +24,19 @@ use zeroize::Zeroizing;
 /// For each table of the catalogue, the permitted columns.
 pub(super) struct Chosen(Vec<Vec<ChosenColumn>>);
 
-struct ChosenColumn {
+pub(super) struct ChosenColumn {
     /// The position in the table.
-    column: usize,
+    pub(super) column: usize,
     /// The position of its cut.
     cut: usize,
 }
 
 impl Chosen {
+    /// The columns of the table at this position.
+    pub(super) fn of(&self, table: usize) -> &[ChosenColumn] {
+        &self.0[table]
+    }
+
     pub(super) fn new(layout: &Layout, cells: &BTreeSet<CellId>) -> Self {
         let columns = |cuts: &Vec<Cut>| {
             let permitted = cuts.iter().enumerate().filter(|(_, cut)| cells.contains(&cut.cell));
@@ -115,7 +120,7 @@ impl Lake {
 
     /// Does a read of an object a second time when it fails: what stayed open of it may be older than
     /// its repair. Asks for a repair when it fails again.
-    fn again<T>(
+    pub(super) fn again<T>(
         &self,
         object: &ObjectName,
         mut read: impl FnMut() -> Result<T, ObjectError>,
@@ -176,7 +181,7 @@ impl Lake {
         Ok(is_whole)
     }
 
-    fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ObjectError> {
+    pub(super) fn extent(&self, found: &Found) -> Result<Zeroizing<Vec<u8>>, ObjectError> {
         let cut = || ObjectError::Cut(hex::encode(found.pack));
         let length = usize::try_from(found.length).map_err(|_| cut())?;
         let range = (found.start, length);
@@ -185,7 +190,7 @@ impl Lake {
 }
 
 /// Which frames of an extent are opened, and where their columns go.
-struct Opening<'a> {
+pub(super) struct Opening<'a> {
     /// For each cut its name and, when it is opened, the place of each of its columns in a row.
     cuts: Vec<(&'a [u8; 32], Option<Vec<usize>>)>,
     /// How many columns a row has.
@@ -193,7 +198,7 @@ struct Opening<'a> {
 }
 
 impl Structured {
-    fn opening(
+    pub(super) fn opening(
         &self,
         found: &Found,
         position: usize,
@@ -248,7 +253,7 @@ fn opening_then<'a>(
 
 /// Appends the rows of one extent that held and yields when they did; nothing when a frame is not
 /// what was written.
-fn join(
+pub(super) fn join(
     key: &FrameKey,
     (structured, found): (&Structured, &Found),
     opening: &Opening<'_>,

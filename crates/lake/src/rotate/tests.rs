@@ -29,7 +29,7 @@ fn a_rotation_changes_nothing_but_what_older_copies_tell() {
     let world = filled();
     let lake = world.open();
     let before = opened(&lake);
-    let copy = fs::read(world.root().join("keys.db")).unwrap();
+    let copy = world.copy();
     let mut steps = Vec::new();
     let rotation = lake.rotate_keys(&mut |step| steps.push(*step)).unwrap();
     // Two secrets, three data keys, a record key, three pseudonyms.
@@ -43,9 +43,9 @@ fn a_rotation_changes_nothing_but_what_older_copies_tell() {
     assert_eq!(lake.rotate_keys(&mut |_| {}).unwrap(), Rotation { epoch: 3, keys: 9 });
     assert_eq!(opened(&lake), before);
     drop(lake);
-    fs::write(world.root().join("keys.db"), copy).unwrap();
-    let _ = fs::remove_file(world.root().join("keys.db-wal"));
-    let refused = Lake::open(&world.root(), &crate::testing::kek()).err().unwrap();
+    let keks = |world: &World| world.root().with_extension("keks");
+    fs::copy(keks(&world), keks(&copy)).unwrap();
+    let refused = copy.try_open().err().unwrap();
     assert!(matches!(refused, OpenError::Keys(KeyError::Kek(KekError::Gone(1)))), "{refused}");
 }
 
@@ -87,7 +87,7 @@ fn reads_go_on_while_keys_are_rotated() {
 fn keys_that_never_leave_their_token_work_the_same_also_when_it_fails() {
     let world = World::new();
     let token = Arc::new(Token::new());
-    let open = || Lake::open_with_keks(&world.root(), token.clone()).unwrap();
+    let open = || Lake::open_at(&world.place(), token.clone()).unwrap();
     let lake = open();
     lake.ingest(&world.source()).unwrap();
     for (byte, number) in [(1, "PAT-4711"), (2, "PAT-4712"), (3, "PAT-4713")] {
@@ -116,7 +116,7 @@ const STEP: &str = "AEGLE_ROTATE_TEST_STEP";
 fn dies_at_a_step() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let fatal: usize = std::env::var(STEP).unwrap().parse().unwrap();
-    let lake = Lake::open(&folder.join("lake"), &crate::testing::kek()).unwrap();
+    let lake = crate::testing::open(&folder).unwrap();
     let mut step = 0;
     let _ = lake.rotate_keys(&mut |_| {
         if step == fatal {
@@ -143,6 +143,7 @@ fn a_rotation_killed_at_any_step_is_ended_by_whoever_opens_the_lake() {
             .output()
             .unwrap();
         assert!(!child.status.success(), "step {step} was not reached");
+        copy.settle();
         let lake = copy.open();
         assert_eq!(opened(&lake), before, "step {step}");
         assert_eq!(keks(&copy).epochs().unwrap(), [2], "step {step}");

@@ -3,22 +3,18 @@ use crate::damage::Fate;
 use crate::objects::Objects;
 use crate::testing::rotten::{Rot, Rotten};
 use crate::testing::{
-    CATALOGUE, DOCTOR, LETTERS, SECRETS, USE, World, cells, everything, files, keks, letter, lines,
+    CATALOGUE, DOCTOR, LETTERS, SECRETS, USE, World, cells, everything, keks, letter, lines,
     person, read,
 };
 use crate::{Asking, ReadError, Shape};
 use object_store::memory::InMemory;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 fn scrub(lake: &Lake) -> ScrubReport {
     lake.scrub(ScrubOptions::default(), &mut |_| {}).unwrap()
-}
-
-fn raw(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
-    files(&world.root().join("raw"))
 }
 
 /// A source with three tables of CSV files and one of documents, of which two are objects.
@@ -37,39 +33,42 @@ fn told(report: &ScrubReport) -> Vec<String> {
     report.damaged.iter().map(told).collect()
 }
 
-fn path_of(world: &World, name: &ObjectName) -> PathBuf {
+/// Where an object lies in the raw zone.
+fn path_of(name: &ObjectName) -> PathBuf {
     let name = hex::encode(name);
-    world.root().join("raw/packs").join(&name[..2]).join(name)
+    ["packs", &name[..2], &name].iter().collect()
 }
 
-/// Every object with its kind and its file.
-fn objects(world: &World, lake: &Lake) -> Vec<(ObjectKind, PathBuf)> {
+/// Every object with its kind.
+fn objects(lake: &Lake) -> Vec<(ObjectKind, PathBuf)> {
     let rows = lake.page(|index| upkeep::objects(index, &[])).unwrap();
-    rows.iter().map(|row| (row.kind, path_of(world, &row.name))).collect()
+    rows.iter().map(|row| (row.kind, path_of(&row.name))).collect()
 }
 
-/// The file of the last pack that a table got.
-fn pack_of(world: &World, lake: &Lake, table: &str) -> PathBuf {
+fn remove_all(world: &World) {
+    for path in world.raw().keys() {
+        world.damage(path, None);
+    }
+}
+
+/// The last pack that a table got.
+fn pack_of(lake: &Lake, table: &str) -> PathBuf {
     let sql = "SELECT pack.name FROM pack JOIN batch ON batch.id = pack.batch
                WHERE of_table = ?1 ORDER BY pack.id DESC LIMIT 1";
     let name = |index: &Connection| index.query_row(sql, [table], |row| row.get(0));
-    path_of(world, &lake.page(name).unwrap())
+    path_of(&lake.page(name).unwrap())
 }
 
-/// Does something to a file of an object, and says how a scrub calls it.
-type Harm = (&'static str, fn(&Path, &[u8]));
+/// How a scrub calls what is done to an object, and what is left of it.
+type Harm = (&'static str, fn(&[u8]) -> Option<Vec<u8>>);
 
 const HARMS: [Harm; 5] = [
-    ("missing", |path, _| fs::remove_file(path).unwrap()),
-    ("cut short", |path, bytes| cut(path, bytes.len() as u64 - 1)),
-    ("cut short", |path, _| cut(path, 0)),
-    ("altered", |path, bytes| fs::write(path, [bytes, b"x"].concat()).unwrap()),
-    ("altered", |path, bytes| fs::write(path, vec![0; bytes.len()]).unwrap()),
+    ("missing", |_| None),
+    ("cut short", |bytes| Some(bytes[..bytes.len() - 1].to_vec())),
+    ("cut short", |_| Some(Vec::new())),
+    ("altered", |bytes| Some([bytes, b"x"].concat())),
+    ("altered", |bytes| Some(vec![0; bytes.len()])),
 ];
-
-fn cut(path: &Path, length: u64) {
-    File::options().write(true).open(path).unwrap().set_len(length).unwrap();
-}
 
 #[test]
 fn a_whole_lake_is_found_whole() {
@@ -79,7 +78,7 @@ fn a_whole_lake_is_found_whole() {
     let report = scrub(&lake);
     assert_eq!((report.objects, report.strays), (10, 0));
     assert!(report.is_whole() && report.damaged.is_empty());
-    let stored = raw(&world).values().map(Vec::len).sum::<usize>();
+    let stored = world.raw().values().map(Vec::len).sum::<usize>();
     assert_eq!(report.bytes, stored as u64);
     assert!(lake.last_scrub().unwrap().is_some());
 }
@@ -91,18 +90,18 @@ fn every_object_that_is_deleted_cut_or_altered_is_named_and_put_back_byte_by_byt
     // A second load, so that batches differ from what the source holds.
     world.write("use.csv", &[USE, "PAT-4711,EPI-1,aspirin,fever,500,2025-01-01\n"].concat());
     lake.ingest(&world.source()).unwrap();
-    let (shown, whole) = (everything(&lake), raw(&world));
+    let (shown, whole) = (everything(&lake), world.raw());
     let mut kinds = BTreeMap::new();
-    for (kind, path) in objects(&world, &lake) {
+    for (kind, path) in objects(&lake) {
         *kinds.entry(kind).or_insert(0) += 1;
-        let (name, bytes) = (path.file_name().unwrap().to_str().unwrap(), fs::read(&path).unwrap());
+        let (name, bytes) = (path.file_name().unwrap().to_str().unwrap(), &whole[&path]);
         for (what, harm) in HARMS {
-            harm(&path, &bytes);
+            world.damage(&path, harm(bytes).as_deref());
             let report = scrub(&lake);
             assert_eq!(told(&report), [format!("{kind} {what}: repaired")]);
             assert_eq!(report.damaged[0].object, name);
             assert!(report.is_whole() && report.ingested == 0);
-            assert!(raw(&world) == whole, "{kind} {what}");
+            assert!(world.raw() == whole, "{kind} {what}");
         }
         assert_eq!(everything(&world.open()), shown);
     }
@@ -116,16 +115,17 @@ fn every_object_that_is_deleted_cut_or_altered_is_named_and_put_back_byte_by_byt
 fn every_flipped_bit_of_every_object_is_found_and_put_right() {
     let world = with_letters();
     let lake = world.filled();
-    for (kind, path) in objects(&world, &lake) {
-        let bytes = fs::read(&path).unwrap();
+    let whole = world.raw();
+    for (kind, path) in objects(&lake) {
+        let bytes = &whole[&path];
         let step = if kind == ObjectKind::Document { 50_021 } else { 23 };
         for byte in (0..bytes.len()).step_by(step) {
             let mut altered = bytes.clone();
             altered[byte] ^= 1 << (byte % 8);
-            fs::write(&path, altered).unwrap();
+            world.damage(&path, Some(&altered));
             assert!(told(&scrub(&lake))[0].ends_with("altered: repaired"), "{kind} byte {byte}");
-            assert!(fs::read(&path).unwrap() == bytes);
         }
+        assert!(world.raw() == whole);
     }
 }
 
@@ -133,15 +133,15 @@ fn every_flipped_bit_of_every_object_is_found_and_put_right() {
 fn all_objects_at_once_are_put_back_but_without_looking_only() {
     let world = with_letters();
     let lake = world.filled();
-    let whole = raw(&world);
-    fs::remove_dir_all(world.root().join("raw/packs")).unwrap();
+    let whole = world.raw();
+    remove_all(&world);
     let look = ScrubOptions { look_only: true, ..ScrubOptions::default() };
     let report = lake.scrub(look, &mut |_| {}).unwrap();
     assert_eq!(report.damaged.len(), 10);
     assert!(report.damaged.iter().all(|damage| damage.fate == Fate::Open) && !report.is_whole());
-    assert!(raw(&world).is_empty());
+    assert!(world.raw().is_empty());
     assert!(scrub(&lake).is_whole());
-    assert!(raw(&world) == whole);
+    assert!(world.raw() == whole);
 }
 
 #[test]
@@ -150,24 +150,23 @@ fn a_read_that_meets_damage_fails_asks_for_repair_and_succeeds_after_it() {
     let lake = world.filled();
     let all = cells(&lake, &["all"]);
     let before = read(&lake, person(1), all.clone()).unwrap();
-    let document = objects(&world, &lake).into_iter().filter(|(kind, path)| {
+    let whole = world.raw();
+    let document = objects(&lake).into_iter().filter(|(kind, path)| {
         // Only one of the two is hers.
-        let bytes = fs::read(path).unwrap();
-        let gone = *kind == ObjectKind::Document && {
-            fs::remove_file(path).unwrap();
-            read(&world.open(), person(1), all.clone()).is_err()
-        };
-        fs::write(path, bytes).unwrap();
-        gone
+        *kind == ObjectKind::Document && {
+            world.damage(path, None);
+            let gone = read(&world.open(), person(1), all.clone()).is_err();
+            world.damage(path, Some(&whole[path]));
+            gone
+        }
     });
     let document = document.map(|(_, path)| ("document", path)).collect::<Vec<_>>();
     assert_eq!(document.len(), 1);
     scrub(&lake);
-    for (kind, path) in [document, vec![("pack", pack_of(&world, &lake, "use"))]].concat() {
-        let bytes = fs::read(&path).unwrap();
+    for (kind, path) in [document, vec![("pack", pack_of(&lake, "use"))]].concat() {
         for (what, harm) in HARMS {
             let lake = world.open();
-            harm(&path, &bytes);
+            world.damage(&path, harm(&whole[&path]).as_deref());
             let error = read(&lake, person(1), all.clone()).unwrap_err();
             let ReadError::Object(error) = error else { panic!("{error:?}") };
             assert!(error.to_string().contains("`aegle lake scrub` repairs it"), "{error}");
@@ -185,9 +184,8 @@ fn a_file_that_stayed_open_while_another_process_repaired_it_is_opened_again() {
     let lake = world.filled();
     let all = cells(&lake, &["all"]);
     let before = read(&lake, person(1), all.clone()).unwrap();
-    let path = pack_of(&world, &lake, "use");
-    let length = fs::metadata(&path).unwrap().len();
-    fs::write(&path, vec![0; usize::try_from(length).unwrap()]).unwrap();
+    let path = pack_of(&lake, "use");
+    world.damage(&path, Some(&vec![0; world.raw()[&path].len()]));
     assert!(scrub(&world.open()).is_whole());
     assert_eq!(read(&lake, person(1), all).unwrap(), before);
 }
@@ -197,7 +195,7 @@ fn on_rotten(world: &World) -> (Lake, Arc<std::sync::Mutex<Option<Rot>>>) {
     fs::create_dir_all(world.root()).unwrap();
     let (store, rot) = Rotten::new(Arc::new(InMemory::new()));
     let objects = Objects::new(Arc::new(store), None);
-    let lake = Lake::open_with(&world.root(), keks(world), objects).unwrap();
+    let lake = Lake::open_with(&world.place(), keks(world), objects).unwrap();
     lake.ingest(&world.source()).unwrap();
     lake.link(person(1), "PAT-4711").unwrap();
     (lake, rot)
@@ -235,7 +233,7 @@ fn when_the_source_has_changed_the_new_content_comes_and_the_loss_stays_visible(
     let lake = world.filled();
     let before = lake.loads().unwrap()[0];
     let other = shown(&lake, 2);
-    fs::remove_file(pack_of(&world, &lake, "use")).unwrap();
+    world.damage(&pack_of(&lake, "use"), None);
     world.write("use.csv", &USE.replace("aspirin", "ibuprofen"));
     let report = scrub(&lake);
     assert_eq!(told(&report), ["pack missing: lost"]);
@@ -275,15 +273,15 @@ fn when_the_source_has_changed_the_new_content_comes_and_the_loss_stays_visible(
 fn rows_that_are_whole_in_a_damaged_pack_need_no_source() {
     let world = World::new();
     let lake = world.filled();
-    let path = pack_of(&world, &lake, "scan");
+    let path = pack_of(&lake, "scan");
     let sql = "SELECT start FROM extent JOIN pack ON pack.id = extent.pack JOIN batch
                ON batch.id = pack.batch WHERE of_table = 'scan' AND patient = ?1";
     let patient = lake.keys.patient(b"PAT-4713");
-    let start = |index: &Connection| index.query_row(sql, [patient], |row| row.get::<_, u64>(0));
+    let start = |index: &Connection| index.query_row(sql, [patient], |row| row.get::<u64>(0));
     let start = usize::try_from(lake.page(start).unwrap()).unwrap();
-    let mut bytes = fs::read(&path).unwrap();
+    let mut bytes = world.raw()[&path].clone();
     bytes[start + 30] ^= 1;
-    fs::write(&path, bytes).unwrap();
+    world.damage(&path, Some(&bytes));
     world.write("scan.csv", "patnr,at,count,normal,image\n");
     let other = shown(&lake, 1);
     let before = lake.loads().unwrap()[0];
@@ -305,9 +303,9 @@ fn a_document_that_is_lost_leaves_a_part_that_says_so() {
     let world = with_letters();
     let lake = world.filled();
     let before = lake.loads().unwrap()[0];
-    for (kind, path) in objects(&world, &lake) {
+    for (kind, path) in objects(&lake) {
         if kind == ObjectKind::Document {
-            fs::remove_file(path).unwrap();
+            world.damage(&path, None);
         }
     }
     world.write("letters/PAT-4711.pdf", &letter("z"));
@@ -334,9 +332,9 @@ fn a_document_that_is_lost_leaves_a_part_that_says_so() {
 fn a_source_that_is_not_there_loses_nothing_for_good_until_it_is_given_up() {
     let world = World::new();
     let lake = world.filled();
-    let whole = raw(&world);
-    let pack = pack_of(&world, &lake, "use");
-    fs::remove_file(&pack).unwrap();
+    let whole = world.raw();
+    let pack = pack_of(&lake, "use");
+    world.damage(&pack, None);
     let (here, away) = (world.source(), world.root().join("away"));
     fs::rename(&here, &away).unwrap();
     let report = scrub(&lake);
@@ -347,15 +345,10 @@ fn a_source_that_is_not_there_loses_nothing_for_good_until_it_is_given_up() {
     // It was moved, and an ingest says where to.
     assert!(lake.ingest(&away).unwrap().unchanged);
     assert_eq!(told(&lake.mend().unwrap()), ["pack missing: repaired"]);
-    assert!(
-        whole
-            .iter()
-            .filter(|(path, _)| pack.ends_with(path))
-            .all(|(_, bytes)| { fs::read(&pack).unwrap() == *bytes })
-    );
+    assert!(world.raw()[&pack] == whole[&pack]);
     assert!(scrub(&lake).damaged.is_empty());
     // Given up, the record can be read again and says what it lacks.
-    fs::remove_file(&pack).unwrap();
+    world.damage(&pack, None);
     fs::remove_dir_all(&away).unwrap();
     let options = ScrubOptions { give_up: true, ..ScrubOptions::default() };
     let report = lake.scrub(options, &mut |_| {}).unwrap();
@@ -368,11 +361,11 @@ fn a_source_that_is_not_there_loses_nothing_for_good_until_it_is_given_up() {
 fn of_a_source_that_moved_the_place_where_it_was_last_seen_decides() {
     let world = World::new();
     let lake = world.filled();
-    let (first, away) = (pack_of(&world, &lake, "use"), world.root().join("away"));
+    let (first, away) = (pack_of(&lake, "use"), world.root().join("away"));
     fs::rename(world.source(), &away).unwrap();
     fs::write(away.join("use.csv"), USE.replace("aspirin", "ibuprofen")).unwrap();
     lake.ingest(&away).unwrap();
-    fs::remove_file(first).unwrap();
+    world.damage(&first, None);
     assert_eq!(told(&scrub(&lake)), ["pack missing: lost"]);
     let (rows, incomplete) = shown(&lake, 1);
     assert!(incomplete.is_empty() && rows.iter().any(|line| line.contains("losartan")), "{rows:?}");
@@ -382,7 +375,7 @@ fn of_a_source_that_moved_the_place_where_it_was_last_seen_decides() {
 fn a_source_with_holes_by_now_is_not_ingested_and_the_reason_is_told() {
     let world = World::new();
     let lake = world.filled();
-    fs::remove_file(pack_of(&world, &lake, "use")).unwrap();
+    world.damage(&pack_of(&lake, "use"), None);
     world.write("use.csv", &USE.replace("80.0", "eighty"));
     let report = scrub(&lake);
     assert_eq!((told(&report).len(), report.ingested), (1, 0));
@@ -396,16 +389,13 @@ fn what_belongs_to_an_erased_patient_is_never_brought_again() {
     let lake = world.filled();
     let all = cells(&lake, &["all"]);
     let before = read(&lake, person(2), all.clone()).unwrap();
-    let packs: Vec<_> = ["use", "scan", "doctor", "letter"]
-        .map(|table| fs::read(pack_of(&world, &lake, table)).unwrap())
-        .into_iter()
-        .collect();
+    let whole = world.raw();
     let patient = lake.keys.patient(b"PAT-4711");
     let sql = "SELECT pack.name, start, length FROM extent JOIN pack ON pack.id = extent.pack
                WHERE patient = ?1";
     let places: Vec<(ObjectName, u64, u64)> = lake
         .page(|index| {
-            let mut select = index.prepare(sql)?;
+            let mut select = index.prepare_cached(sql)?;
             let rows =
                 select.query_map([patient], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             rows.collect()
@@ -416,18 +406,18 @@ fn what_belongs_to_an_erased_patient_is_never_brought_again() {
         .map(|(name, start, length)| {
             let (start, length) =
                 (usize::try_from(*start).unwrap(), usize::try_from(*length).unwrap());
-            fs::read(path_of(&world, name)).unwrap()[start..start + length].to_vec()
+            whole[&path_of(name)][start..start + length].to_vec()
         })
         .collect();
-    assert_eq!((frames.len(), packs.len()), (4, 4));
+    assert_eq!(frames.len(), 4);
     lake.erase(&lake.subject("PAT-4711").unwrap(), &mut |_| {}).unwrap();
-    fs::remove_dir_all(world.root().join("raw/packs")).unwrap();
+    remove_all(&world);
     let report = scrub(&lake);
     assert!(report.is_whole(), "{report:?}");
     assert_eq!(read(&lake, person(2), all.clone()).unwrap(), before);
     assert!(read(&lake, person(1), all).is_err());
     let holds = |part: &[u8]| {
-        raw(&world).values().any(|bytes| bytes.windows(part.len()).any(|window| window == part))
+        world.raw().values().any(|bytes| bytes.windows(part.len()).any(|window| window == part))
     };
     assert!(frames.iter().all(|frames| !holds(frames)), "the source still has these rows");
     assert_eq!((scrub(&lake).strays, scrub(&lake).damaged.len()), (0, 0));
@@ -440,27 +430,26 @@ fn what_belongs_to_an_erased_patient_is_never_brought_again() {
 fn each_copy_of_a_manifest_mends_the_other_and_two_lost_ones_come_with_the_next_ingest() {
     let world = World::new();
     let lake = world.filled();
-    let whole = raw(&world);
-    let spoil = "UPDATE manifest SET sealed = zeroblob(9)";
-    let change = |sql: &str| {
-        let index = Connection::open(world.root().join("index.db")).unwrap();
-        index.execute(sql, []).unwrap();
+    let whole = world.raw();
+    let spoil = || {
+        let index = world.database(Half::Index);
+        index.execute("UPDATE manifest SET sealed = ?1", [[0_u8; 9]]).unwrap();
     };
     let remove = || {
-        for (kind, path) in objects(&world, &lake) {
+        for (kind, path) in objects(&lake) {
             if kind == ObjectKind::Manifest {
-                fs::remove_file(path).unwrap();
+                world.damage(&path, None);
             }
         }
     };
-    change(spoil);
+    spoil();
     assert_eq!(told(&scrub(&lake)), ["manifest altered: repaired"; 3]);
     assert!(scrub(&lake).damaged.is_empty());
-    change(spoil);
+    spoil();
     remove();
     assert_eq!(told(&scrub(&lake)), ["manifest missing: waits for repair"; 3]);
     assert!(lake.ingest(&world.source()).unwrap().unchanged);
-    assert!(raw(&world) == whole);
+    assert!(world.raw() == whole);
     assert_eq!(told(&scrub(&lake)), ["manifest missing: repaired"; 3]);
     assert!(scrub(&lake).damaged.is_empty());
 }
@@ -487,7 +476,7 @@ fn a_manifest_says_where_its_batch_came_from_and_no_file_shows_it() {
     let place = world.source().to_str().unwrap().as_bytes().to_vec();
     let hidden = SECRETS.iter().map(|secret| secret.as_bytes()).chain([place.as_slice()]);
     for secret in hidden {
-        for (path, bytes) in files(&world.root()) {
+        for (path, bytes) in world.stored() {
             let shown = bytes.windows(secret.len()).any(|window| window == secret);
             assert!(!shown, "{} shows {}", path.display(), String::from_utf8_lossy(secret));
         }
@@ -517,7 +506,7 @@ fn an_interrupted_ingest_leaves_nothing_and_runs_again() {
     lake.interrupt();
     let error = lake.ingest(&world.source()).unwrap_err();
     assert!(matches!(error, IngestError::Interrupted(_)), "{error:?}");
-    assert!(raw(&world).is_empty());
+    assert!(world.raw().is_empty());
     assert_eq!(world.open().ingest(&world.source()).unwrap().rows, 8);
 }
 
@@ -536,7 +525,7 @@ fn a_scrub_keeps_to_its_rate_and_lets_an_ingest_finish() {
     })
     .unwrap();
     assert!(began.elapsed() >= Duration::from_millis(bytes / 20));
-    fs::remove_file(pack_of(&world, &lake, "use")).unwrap();
+    world.damage(&pack_of(&lake, "use"), None);
     let lock = lake.lock_ingest().unwrap();
     let report = scrub(&lake);
     assert!(report.busy && told(&report) == ["pack missing: waits for repair"]);
@@ -546,15 +535,15 @@ fn a_scrub_keeps_to_its_rate_and_lets_an_ingest_finish() {
 
 #[test]
 fn what_does_not_fit_in_the_databases_is_told() {
-    for (file, sql, told) in [
-        ("index.db", "UPDATE extent SET start = start + 1", "point beside their packs"),
-        ("index.db", "DELETE FROM pack WHERE id = 1", "point beside their packs"),
-        ("index.db", "DELETE FROM satellite", "6 rows of the index have no satellites"),
-        ("keys.db", "DELETE FROM patient", "3 patients have rows and no data key"),
+    for (half, sql, told) in [
+        (Half::Index, "UPDATE extent SET start = start + 1", "point beside their packs"),
+        (Half::Index, "DELETE FROM pack WHERE id = 1", "point beside their packs"),
+        (Half::Index, "DELETE FROM satellite", "6 rows of the index have no satellites"),
+        (Half::Keys, "DELETE FROM patient", "3 patients have rows and no data key"),
     ] {
         let world = World::new();
         drop(world.filled());
-        Connection::open(world.root().join(file)).unwrap().execute(sql, []).unwrap();
+        world.database(half).execute(sql, []).unwrap();
         let look = ScrubOptions { look_only: true, ..ScrubOptions::default() };
         let report = world.open().scrub(look, &mut |_| {}).unwrap();
         assert!(report.databases.iter().any(|wrong| wrong.contains(told)), "{sql}: {report:?}");
@@ -566,19 +555,54 @@ fn what_does_not_fit_in_the_databases_is_told() {
 fn rows_that_find_their_patients_through_another_table_wait_for_both() {
     let world = World::new();
     let lake = world.filled();
-    let whole = raw(&world);
-    fs::remove_file(pack_of(&world, &lake, "doctor")).unwrap();
+    let whole = world.raw();
+    world.damage(&pack_of(&lake, "doctor"), None);
     fs::remove_file(world.source().join("use.csv")).unwrap();
     assert_eq!(told(&scrub(&lake)), ["pack missing: waits for repair"]);
     world.write("use.csv", USE);
     assert_eq!(told(&lake.mend().unwrap()), ["pack missing: repaired"]);
-    assert!(raw(&world) == whole);
+    assert!(world.raw() == whole);
     // Rows stand elsewhere in the file by now, among others.
     let sorted: Vec<_> = DOCTOR.lines().skip(1).collect();
-    fs::remove_file(pack_of(&world, &lake, "doctor")).unwrap();
+    world.damage(&pack_of(&lake, "doctor"), None);
     let turned: Vec<_> = sorted.iter().rev().map(|line| format!("{line}\n")).collect();
     world.write("doctor.csv", &format!("episode,name\nEPI-7,New\n{}", turned.concat()));
     assert_eq!(told(&lake.mend().unwrap()), Vec::<String>::new());
     assert_eq!(told(&scrub(&lake)), ["pack missing: repaired"]);
-    assert!(raw(&world) == whole);
+    assert!(world.raw() == whole);
+}
+
+#[test]
+fn a_lake_that_lost_something_is_backed_up_restored_and_moved_without_it() {
+    let world = with_letters();
+    let lake = world.filled();
+    let before = lake.loads().unwrap()[0];
+    for (kind, path) in objects(&lake) {
+        if kind == ObjectKind::Document {
+            world.damage(&path, None);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let backup = || lake.back_up(&folder.path().join("backup"), 1, &mut |_| {});
+    let error = backup().unwrap_err().to_string();
+    assert!(error.contains("is missing; `aegle lake scrub` repairs it"), "{error}");
+    world.write("letters/PAT-4711.pdf", &letter("z"));
+    assert!(!scrub(&lake).is_whole());
+    let then = |lake: &Lake| {
+        let key = crate::sealed::OpeningKey::generate();
+        let permit = crate::testing::permit(lake, person(1), cells(lake, &["all"]), &key);
+        let asking = Asking { as_of: Some(before), shape: Shape::Tables };
+        let part = crate::testing::opened(&key, &permit, &lake.read_as(&permit, &asking).unwrap());
+        (lines(&part), part.incomplete, lake.damages().unwrap())
+    };
+    assert_eq!(then(&lake).1, ["letter"]);
+    backup().unwrap();
+    let keks = || Arc::new(Lake::keks_beside(&world.root(), &crate::testing::kek()));
+    let restored = folder.path().join("restored");
+    crate::restore(&folder.path().join("backup"), &restored, keks()).unwrap();
+    assert_eq!(then(&Lake::open_with_keks(&restored, keks()).unwrap()), then(&lake));
+    let moved = crate::Place::folder(folder.path().join("moved"));
+    let done = lake.migrate(&moved, &mut |_| {}).unwrap();
+    assert_eq!(done.objects, done.copied + 1);
+    assert_eq!(then(&Lake::open_at(&moved, keks()).unwrap()), then(&lake));
 }

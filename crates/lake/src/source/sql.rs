@@ -509,6 +509,3 @@ impl Selected<'_> {
         Ok(None)
     }
 }
-
-#[cfg(test)]
-pub(super) mod servers;

@@ -5,7 +5,7 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use std::io;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub(crate) enum Fails {
     Before,
     /// The object is there, and nobody is told.
     After,
+    /// Whoever asks to put what is absent puts over what is there.
+    Carelessly,
 }
 
 /// Passes everything on, but the write after `good` writes finds the disk full.
@@ -51,8 +53,11 @@ impl ObjectStore for Faulty {
         &self,
         location: &Path,
         payload: PutPayload,
-        opts: PutOptions,
+        mut opts: PutOptions,
     ) -> Result<PutResult> {
+        if matches!(self.fails, Fails::Carelessly) {
+            opts.mode = PutMode::Overwrite;
+        }
         let good = self.good.fetch_sub(1, Ordering::Relaxed) > 0;
         if !good && matches!(self.fails, Fails::Before) {
             return Err(full());

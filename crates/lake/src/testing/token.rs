@@ -45,7 +45,7 @@ impl Keks for Token {
     }
 
     fn keep_only(&self, epoch: KeyEpoch) -> Result<(), KekError> {
-        hold(&self.keys).retain(|other, _| *other == epoch);
+        hold(&self.keys).retain(|other, _| *other >= epoch);
         Ok(())
     }
 

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_scrub_is_due_after_a_while_then_at_its_interval_or_never() {
-        let daily = Upkeep::default();
+        let daily = crate::settings::Lake::default().upkeep();
         let at = |hour: i64| Timestamp::from_second(hour * 3600).unwrap();
         assert_eq!(daily.due(at(0), None), Some(Timestamp::from_second(600).unwrap()));
         assert_eq!(daily.due(at(50), Some(at(30))), Some(at(54)));

@@ -155,8 +155,7 @@ fn hubs_have_one_row_per_business_key_and_nothing_readable() {
     // A doctor who bears the number of a patient.
     world.write("doctor.csv", &DOCTOR.replace("Jansen", "PAT-4711"));
     let lake = world.filled();
-    let counts =
-        |lake: &Lake| lake.lookup.read(|index| Ok::<_, DatabaseError>(hub_counts(index)?)).unwrap();
+    let counts = |lake: &Lake| lake.lookup.read(hub_counts).unwrap();
     let expected = [
         (Hub::Time, 3),
         // Three patients; three doctors of whom two are in some patient's rows.
@@ -170,7 +169,7 @@ fn hubs_have_one_row_per_business_key_and_nothing_readable() {
     world.write("use.csv", &USE.replace("80.0", "81.0"));
     report(&world, &lake);
     assert_eq!(counts(&lake), expected, "the same episodes, medicines and days");
-    for (path, bytes) in files(&world.root()) {
+    for (path, bytes) in world.stored() {
         for secret in crate::testing::SECRETS {
             let shown = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!shown, "{} shows {secret}", path.display());

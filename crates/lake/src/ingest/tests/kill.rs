@@ -1,10 +1,10 @@
 //! An ingest that is stopped at every step, and run again.
 
 use super::*;
+use crate::Place;
 use crate::objects::Objects;
 use crate::testing::faulty::{Fails, Faulty};
-use crate::testing::{LETTERS, SCAN, kek, keks, letter};
-use object_store::local::LocalFileSystem;
+use crate::testing::{LETTERS, SCAN, keks, letter};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -39,12 +39,12 @@ fn end(world: &World) -> End {
 /// Every object but manifests, which say where the source lies.
 fn objects(world: &World, lake: &Lake) -> BTreeMap<PathBuf, Vec<u8>> {
     let names = lake.index.look(|index| {
-        let mut select = index.prepare("SELECT name FROM manifest")?;
-        let names = select.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        let mut select = index.prepare_cached("SELECT name FROM manifest")?;
+        let names = select.query_map([], |row| row.get::<[u8; 32]>(0))?;
         names.map(|name| name.map(hex::encode)).collect::<Result<Vec<_>, _>>()
     });
     let names = names.unwrap();
-    let mut objects = files(&world.root().join("raw"));
+    let mut objects = world.raw();
     objects.retain(|path, _| !names.iter().any(|name| path.ends_with(name)));
     objects
 }
@@ -69,7 +69,7 @@ const STEP: &str = "AEGLE_LAKE_TEST_STEP";
 fn dies_at_a_step() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let fatal: usize = std::env::var(STEP).unwrap().parse().unwrap();
-    let lake = Lake::open(&folder.join("lake"), &kek()).unwrap();
+    let lake = crate::testing::open(&folder).unwrap();
     let mut step = 0;
     let _ = lake.ingest_with(&folder.join("source"), &mut |_| {
         if step == fatal {
@@ -94,6 +94,7 @@ fn an_ingest_killed_at_any_step_ends_the_same_when_it_runs_again() {
             .output()
             .unwrap();
         assert!(!child.status.success(), "step {step} was not reached");
+        copy.settle();
         let lake = copy.open();
         let shown = everything(&lake);
         if step + 1 < steps {
@@ -113,21 +114,20 @@ fn an_ingest_killed_at_any_step_ends_the_same_when_it_runs_again() {
 fn a_full_disk_at_any_write_is_a_clear_error_and_leaves_nothing() {
     let world = changed();
     let (before, expected, _) = reference(&world);
-    let raw_before = files(&world.root().join("raw"));
+    let raw_before = world.raw();
     for good in 0..10 {
         for fails in [Fails::Before, Fails::After] {
             let copy = world.copy();
-            let raw = copy.root().join("raw");
-            let local = Arc::new(LocalFileSystem::new_with_prefix(&raw).unwrap());
-            let store = Arc::new(Faulty::new(local, good, fails));
-            let objects = Objects::new(store, Some(raw.clone()));
-            let lake = Lake::open_with(&copy.root(), keks(&copy), objects).unwrap();
+            let (store, local) = copy.store();
+            let store = Arc::new(Faulty::new(store, good, fails));
+            let objects = Objects::new(store, local);
+            let lake = Lake::open_with(&copy.place(), keks(&copy), objects).unwrap();
             let error = lake.ingest(&copy.source()).unwrap_err();
             assert!(matches!(error, IngestError::Object(ObjectError::Full(_))), "{error:?}");
             let text = error.to_string();
             assert!(text.contains("disk is full") && text.contains("free some space"), "{text}");
             assert_eq!(everything(&lake), before);
-            assert_eq!(files(&raw), raw_before, "what was written is removed again");
+            assert_eq!(copy.raw(), raw_before, "what was written is removed again");
             drop(lake);
             report(&copy, &copy.open());
             assert_eq!(end(&copy), expected, "after {good} writes");
@@ -143,7 +143,8 @@ fn a_store_that_is_no_folder_works_the_same() {
     let remote = World::new();
     std::fs::create_dir_all(remote.root()).unwrap();
     let store = Arc::new(object_store::memory::InMemory::new());
-    let lake = Lake::open_with(&remote.root(), keks(&remote), Objects::new(store, None)).unwrap();
+    let place = Place::folder(remote.root());
+    let lake = Lake::open_with(&place, keks(&remote), Objects::new(store, None)).unwrap();
     report(&remote, &lake);
     for (byte, number) in [(1, "PAT-4711"), (2, "PAT-4712"), (3, "PAT-4713")] {
         lake.link(person(byte), number).unwrap();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{SECRETS, World, cells, files, person, read};
+use crate::testing::{SECRETS, World, cells, person, read};
 use crate::{Lake, ReadError, Value};
 
 const CATALOGUE: &str = r#"
@@ -81,7 +81,7 @@ fn documents_are_tagged_and_come_back_byte_by_byte_to_their_patient_only() {
     assert!(rows[0][4] == Value::Bytes(pdf(3 << 20, "aspirin")));
     assert!(rows[1][4] == Value::Bytes(pdf(10, "angina")));
     assert!(letters(&lake, "PAT-4712").unwrap()[0][4] == Value::Bytes(pdf(100_000, "metformin")));
-    for (path, bytes) in files(&world.root()) {
+    for (path, bytes) in world.stored() {
         for secret in SECRETS {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} in {}", path.display());
@@ -111,20 +111,19 @@ fn a_document_is_stored_once_however_often_its_folder_changes() {
 fn a_missing_cut_or_altered_document_fails_the_read() {
     let world = world();
     world.open().ingest(&world.source()).unwrap();
-    let stored = files(&world.root().join("raw"));
+    let stored = world.raw();
     let (path, bytes) = stored.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
-    let path = world.root().join("raw").join(path);
     let mut flipped = bytes.clone();
     flipped[2_000_000] ^= 1;
     for (content, word) in [(&flipped[..], "altered"), (&bytes[..bytes.len() - 1], "cut")] {
-        std::fs::write(&path, content).unwrap();
+        world.damage(path, Some(content));
         let error = letters(&world.open(), "PAT-4711").unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
         assert!(letters(&world.open(), "PAT-4712").is_ok());
     }
-    std::fs::remove_file(&path).unwrap();
+    world.damage(path, None);
     assert!(letters(&world.open(), "PAT-4711").unwrap_err().to_string().contains("missing"));
-    std::fs::write(&path, bytes).unwrap();
+    world.damage(path, Some(bytes));
     assert!(letters(&world.open(), "PAT-4711").is_ok());
 }
 

@@ -1,5 +1,5 @@
 use crate::Progress;
-use crate::source::sql::servers::{Running, mariadb};
+use crate::testing::servers::{Running, mariadb};
 use crate::testing::{World, comes_again, shown};
 
 const CATALOGUE: &str = r#"

@@ -1,6 +1,6 @@
 use crate::Progress;
 use crate::ingest::IngestError;
-use crate::source::sql::servers::{Running, postgres};
+use crate::testing::servers::{Running, postgres};
 use crate::testing::{World, comes_again, shown};
 
 const CATALOGUE: &str = r#"

@@ -2,6 +2,7 @@
 //!
 //! Where the programs are not installed a test prints that it is skipped, but fails in CI.
 
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -52,13 +53,29 @@ fn humble(command: &mut Command) -> &mut Command {
     command
 }
 
+/// A folder in memory, if there is room for a server's many small files: a disk may take minutes to
+/// remove them.
 fn folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = match memory() {
+        Some(memory) => tempfile::tempdir_in(memory).unwrap(),
+        None => tempfile::tempdir().unwrap(),
+    };
     #[cfg(unix)]
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     }
     folder
+}
+
+#[cfg(target_os = "linux")]
+fn memory() -> Option<&'static str> {
+    let found = rustix::fs::statvfs("/dev/shm").ok()?;
+    (found.f_bavail.saturating_mul(found.f_frsize) > 1 << 30).then_some("/dev/shm")
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn memory() -> Option<&'static str> {
+    None
 }
 
 fn free_port() -> u16 {
@@ -78,7 +95,12 @@ fn start(
     let log = std::fs::File::create(folder.path().join("log")).unwrap();
     let command = humble(&mut command).current_dir(folder.path());
     let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-    let mut running = Running { child, port, folder, client };
+    wait_for(Running { child, port, folder, client })
+}
+
+/// Waits until the port is open.
+fn wait_for(mut running: Running) -> Running {
+    let port = running.port;
     let end = Instant::now() + Duration::from_mins(1);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         let log = || std::fs::read_to_string(running.folder.path().join("log")).unwrap();
@@ -102,8 +124,9 @@ pub(crate) fn postgres() -> Option<Running> {
     ])));
     let mut command = Command::new(server);
     command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
-    command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k"]);
-    command.arg(folder.path());
+    command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
+    // A server that is killed leaves its shared memory where only the folder's end removes it.
+    command.args(["-c", "dynamic_shared_memory_type=mmap", "-k"]).arg(folder.path());
     let running = start(command, (port, folder, client));
     // The port opens before the server lets anybody in.
     let end = Instant::now() + Duration::from_mins(1);
@@ -121,16 +144,64 @@ pub(crate) fn mariadb() -> Option<Running> {
     let data = folder.path().join("data");
     let mut command = Command::new(install);
     command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+    command.arg(format!("--tmpdir={}", folder.path().display()));
     command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
     run(humble(&mut command).current_dir(folder.path()));
     let mut command = Command::new(server);
     command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+    command.arg(format!("--tmpdir={}", folder.path().display()));
     command.arg(format!("--port={port}")).arg("--bind-address=127.0.0.1");
     command.arg(format!("--socket={}", folder.path().join("socket").display()));
     command.arg(format!("--pid-file={}", folder.path().join("pid").display()));
     command.arg("--innodb-flush-log-at-trx-commit=0");
     let running = start(command, (port, folder, client));
     running.sql("CREATE DATABASE his CHARACTER SET utf8mb4");
+    Some(running)
+}
+
+/// What the object store is installed from.
+const MOTO: &str = "moto[server,s3]==5.2.5";
+
+/// The name of the bucket that an object store has.
+pub(crate) const BUCKET: &str = "lake";
+
+/// A Python that has the object store; made once per target folder.
+fn moto_python() -> Option<PathBuf> {
+    let deps = std::env::current_exe().unwrap();
+    let venv = deps.ancestors().nth(3).unwrap().join("tmp/moto");
+    std::fs::create_dir_all(venv.parent().unwrap()).unwrap();
+    let alone = std::fs::File::create(venv.with_extension("lock")).unwrap();
+    alone.lock().unwrap();
+    let python = venv.join("bin/python");
+    let runs = |command: &mut Command| command.output().is_ok_and(|out| out.status.success());
+    let has_package = || runs(Command::new(&python).args(["-c", "import moto.server"]));
+    let made = has_package()
+        || (runs(Command::new("python3").args(["-m", "venv"]).arg(&venv))
+            && runs(Command::new(&python).args(["-m", "pip", "install", "--quiet", MOTO]))
+            && has_package());
+    if !made {
+        let text = format!("`python3 -m venv` and `pip install {MOTO}` do not work here");
+        assert!(std::env::var_os("CI").is_none(), "{text}");
+        println!("skipped: {text}");
+    }
+    made.then_some(python)
+}
+
+/// An S3-compatible object store with one bucket.
+pub(crate) fn s3() -> Option<Running> {
+    let (python, port) = (moto_python()?, free_port());
+    let folder = tempfile::tempdir().unwrap();
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let mut command = Command::new(&python);
+    command.args(["-c", include_str!("s3.py"), &port.to_string()]);
+    let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let running = wait_for(Running { child, port, folder, client: python });
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = "Host: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close";
+    stream.write_all(format!("PUT /{BUCKET} HTTP/1.1\r\n{head}\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     Some(running)
 }
 

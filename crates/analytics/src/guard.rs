@@ -1,0 +1,255 @@
+//! Which questions may be asked, and how small groups are held back. Pure: plans in, plans out.
+//!
+//! A question has the form of a funnel. Below, rows: tables, joined by their patient, and filtered. Then
+//! one aggregate. Above it only what was aggregated: more arithmetic, an order, a limit. The aggregate is
+//! given hidden counts of patients, of each group and of those behind each of its numbers; a group with
+//! fewer than `k` in any of them is dropped before anything above sees it.
+//!
+//! Invariants: what is not named here is refused; no answer holds a pseudonym; no group in an answer and
+//! no number in it comes from fewer than `k` patients. What this does not protect from stands in
+//! `docs/adr/0018`.
+
+use crate::row_check::{self, PSEUDONYM};
+use datafusion::common::{Column, DataFusionError, JoinType};
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::functions_aggregate::expr_fn::{count, count_distinct};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator,
+    TableScan, lit, when,
+};
+use std::sync::Arc;
+
+/// A question that may not be asked so.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It does not end in groups.
+    #[error(
+        "{0} cannot be answered: ask for an aggregate over groups of patients, such as `SELECT \
+         product, count(*) FROM medication GROUP BY product`"
+    )]
+    NotGroups(&'static str),
+    /// Something below the aggregate.
+    #[error(
+        "{0} may not stand below an aggregate: there are tables, joins of them `ON a.patient = \
+         b.patient`, and conditions"
+    )]
+    Below(&'static str),
+    /// An expression.
+    #[error(transparent)]
+    Expression(#[from] row_check::Refusal),
+    /// An aggregate function.
+    #[error(
+        "`{0}` is no aggregate that may be asked for; there are count, sum, avg, stddev, var, median, \
+         corr and covar, of columns and sums of them, without FILTER and ORDER BY"
+    )]
+    Function(String),
+    /// The plan cannot be changed as it must be.
+    #[error("the question cannot be understood")]
+    Plan(#[from] DataFusionError),
+}
+
+/// A question as it may be answered.
+#[derive(Debug)]
+pub struct Guarded {
+    /// Yields the answer, without the groups that are too small.
+    pub answer: LogicalPlan,
+    /// Yields one number: how many groups are too small.
+    pub suppressed: LogicalPlan,
+}
+
+/// Changes a question so that no group of fewer than `k` patients is seen.
+pub fn guard(plan: LogicalPlan, k: u32) -> Result<Guarded, Refusal> {
+    let mut suppressed = None;
+    let answer = above(plan, k, &mut suppressed)?;
+    let suppressed = suppressed.ok_or(Refusal::NotGroups("this"))?;
+    Ok(Guarded { answer, suppressed })
+}
+
+/// What may stand above the aggregate.
+fn above(
+    plan: LogicalPlan,
+    k: u32,
+    suppressed: &mut Option<LogicalPlan>,
+) -> Result<LogicalPlan, Refusal> {
+    let refused = |what| Err(Refusal::NotGroups(what));
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => {
+            let (shown, held_back) = groups(&aggregate, k)?;
+            *suppressed = Some(held_back);
+            Ok(shown)
+        }
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_) => {
+            let expressions = plan.expressions();
+            expressions.iter().try_for_each(row_check::above)?;
+            let input = plan.inputs().into_iter().next().ok_or(Refusal::NotGroups("this"))?;
+            let input = above(input.clone(), k, suppressed)?;
+            Ok(plan.with_new_exprs(expressions, vec![input])?)
+        }
+        LogicalPlan::TableScan(_) | LogicalPlan::Join(_) => refused("a list of rows"),
+        LogicalPlan::Distinct(_) => refused("DISTINCT"),
+        LogicalPlan::Window(_) => refused("a window function"),
+        LogicalPlan::Union(_) => refused("a union"),
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => refused("EXPLAIN"),
+        LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) => {
+            refused("a statement that changes something")
+        }
+        LogicalPlan::Statement(_) | LogicalPlan::DescribeTable(_) => refused("this statement"),
+        _ => refused("a question of this form"),
+    }
+}
+
+/// The groups that are large enough, and how many are not.
+fn groups(aggregate: &Aggregate, k: u32) -> Result<(LogicalPlan, LogicalPlan), Refusal> {
+    let patient = patient(&below(&aggregate.input)?);
+    aggregate.group_expr.iter().try_for_each(row_check::below)?;
+    let mut hidden = vec![count_distinct(patient.clone())];
+    for expression in &aggregate.aggr_expr {
+        hidden.extend(patients_behind(expression, &patient)?);
+    }
+    let is_hidden = |number| format!("patients behind {number}");
+    let hidden: Vec<_> = (0..).zip(hidden).map(|(n, count)| count.alias(is_hidden(n))).collect();
+    let enough = (0..hidden.len())
+        .map(|number| Expr::Column(Column::from_name(is_hidden(number))).gt_eq(lit(i64::from(k))))
+        .reduce(Expr::and)
+        .expect("there is a count of the patients of each group");
+    let aggregates = aggregate.aggr_expr.iter().cloned().chain(hidden).collect();
+    let input = Arc::clone(&aggregate.input);
+    let all = Aggregate::try_new(input, aggregate.group_expr.clone(), aggregates)?;
+    let all = Arc::new(LogicalPlan::Aggregate(all));
+    let shown = LogicalPlan::Filter(Filter::try_new(enough.clone(), Arc::clone(&all))?);
+    let asked = aggregate.schema.columns().into_iter().map(Expr::Column);
+    let shown = LogicalPlanBuilder::from(shown).project(asked)?.build()?;
+    let none: [Expr; 0] = [];
+    let held_back = LogicalPlanBuilder::from(all)
+        .filter(enough.is_not_true())?
+        .aggregate(none, [count(lit(1))])?
+        .build()?;
+    Ok((shown, held_back))
+}
+
+/// Checks what stands below the aggregate, and yields the column of pseudonyms of each table.
+fn below(plan: &LogicalPlan) -> Result<Vec<Column>, Refusal> {
+    match plan {
+        LogicalPlan::TableScan(scan) => Ok(vec![pseudonym(scan)]),
+        LogicalPlan::SubqueryAlias(alias) => match &*alias.input {
+            LogicalPlan::TableScan(_) => {
+                Ok(vec![Column::new(Some(alias.alias.clone()), PSEUDONYM)])
+            }
+            _ => Err(Refusal::Below("a query in a query")),
+        },
+        LogicalPlan::Filter(filter) => {
+            row_check::below(&filter.predicate)?;
+            below(&filter.input)
+        }
+        LogicalPlan::Join(join) => joined(join),
+        LogicalPlan::Aggregate(_) => Err(Refusal::Below("another aggregate")),
+        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => Err(Refusal::Below("an order or a limit")),
+        LogicalPlan::Window(_) => Err(Refusal::Below("a window function")),
+        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
+            Err(Refusal::Below("something else than a table"))
+        }
+        _ => Err(Refusal::Below("what this question has there")),
+    }
+}
+
+fn pseudonym(scan: &TableScan) -> Column {
+    Column::new(Some(scan.table_name.clone()), PSEUDONYM)
+}
+
+/// Rows of one patient are joined with rows of the same patient only, so that a row is one patient's.
+fn joined(join: &Join) -> Result<Vec<Column>, Refusal> {
+    if !matches!(
+        join.join_type,
+        JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full
+    ) {
+        return Err(Refusal::Below("a join of this kind"));
+    }
+    let (left, right) = (below(&join.left)?, below(&join.right)?);
+    let is = |columns: &[Column], side: &Expr| matches!(side, Expr::Column(column) if columns.contains(column));
+    let same = |one: &Expr, other: &Expr| {
+        (is(&left, one) && is(&right, other)) || (is(&right, one) && is(&left, other))
+    };
+    let mut by_patient = false;
+    for (one, other) in &join.on {
+        if same(one, other) {
+            by_patient = true;
+        } else {
+            row_check::below(one)?;
+            row_check::below(other)?;
+        }
+    }
+    for condition in join.filter.iter().flat_map(split_conjunction) {
+        match condition {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if same(left, right) => {
+                by_patient = true;
+            }
+            condition => row_check::below(condition)?,
+        }
+    }
+    if !by_patient {
+        return Err(Refusal::Below("a join that is not `ON a.patient = b.patient`"));
+    }
+    Ok(left.into_iter().chain(right).collect())
+}
+
+/// Whose a row is. All tables of a row agree, those that have no row are null.
+fn patient(columns: &[Column]) -> Expr {
+    match columns {
+        [column] => Expr::Column(column.clone()),
+        columns => coalesce(columns.iter().cloned().map(Expr::Column).collect()),
+    }
+}
+
+/// Counts the patients whose values an aggregate is made of; none when it only counts rows.
+fn patients_behind(expression: &Expr, patient: &Expr) -> Result<Option<Expr>, Refusal> {
+    let aggregate = match expression {
+        Expr::Alias(alias) => return patients_behind(&alias.expr, patient),
+        Expr::AggregateFunction(aggregate) => aggregate,
+        other => return Err(Refusal::Function(other.to_string())),
+    };
+    let refused = || Refusal::Function(expression.to_string());
+    let parameters = &aggregate.params;
+    let plain = parameters.filter.is_none()
+        && parameters.order_by.is_empty()
+        && parameters.null_treatment.is_none();
+    if !plain {
+        return Err(refused());
+    }
+    let arguments = parameters.args.as_slice();
+    match (aggregate.func.name(), parameters.distinct, arguments) {
+        ("count", false, [Expr::Literal(..)]) => Ok(None),
+        ("count", true, [argument]) if is_patient(argument) => Ok(None),
+        ("count", _, [argument]) => {
+            row_check::column(argument)?;
+            Ok(Some(with_values(aggregate, patient)?))
+        }
+        (
+            "sum" | "avg" | "stddev" | "stddev_pop" | "var" | "var_pop" | "median" | "corr"
+            | "covar_samp" | "covar_pop",
+            false,
+            [_] | [_, _],
+        ) => {
+            arguments.iter().try_for_each(row_check::linear)?;
+            Ok(Some(with_values(aggregate, patient)?))
+        }
+        _ => Err(refused()),
+    }
+}
+
+fn is_patient(expression: &Expr) -> bool {
+    matches!(expression, Expr::Column(column) if column.name == PSEUDONYM)
+}
+
+/// Counts the patients for whom every argument is there.
+fn with_values(aggregate: &AggregateFunction, patient: &Expr) -> Result<Expr, Refusal> {
+    let arguments = aggregate.params.args.iter().cloned();
+    let all = arguments.map(Expr::is_not_null).reduce(Expr::and);
+    let all = all.ok_or_else(|| Refusal::Function(aggregate.func.name().to_owned()))?;
+    Ok(count_distinct(when(all, patient.clone()).end()?))
+}

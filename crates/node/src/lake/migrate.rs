@@ -1,0 +1,56 @@
+//! `aegle lake migrate`: the same lake at another place.
+
+use crate::secrets::Secrets;
+use crate::serve::{keks, open_lake};
+use crate::settings::Settings;
+use aegle_lake::{FileKeks, Keks as _, MigrateStep, Migration};
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::path::Path;
+
+/// Copies the lake of one configuration to where another says.
+pub(super) fn migrate(config: &Path, to: &Path) -> Result<()> {
+    let (old, new) = (Settings::load(config)?, Settings::load(to)?);
+    let secrets = Secrets::load(&old.secrets, old.key_file.as_deref())?;
+    let place = new.lake.place(new.data.join("lake"))?;
+    let lake = open_lake(&old, &secrets)?;
+    let bar = ProgressBar::hidden();
+    let Migration { rows, objects, copied, bytes } =
+        lake.migrate(&place, &mut |step| show(&bar, step))?;
+    bar.finish_and_clear();
+    bring_keys(&keks(&old, &secrets)?, &keks(&new, &secrets)?)?;
+    println!(
+        "the lake is at its new place, too, and the same there: {rows} rows of its databases, \
+         {objects} objects, {copied} new with {bytes} bytes; start the node with `{}`, and remove \
+         the old place when it runs",
+        to.display()
+    );
+    Ok(())
+}
+
+/// Puts the key-encryption keys where the new configuration looks for them.
+fn bring_keys(old: &FileKeks, new: &FileKeks) -> Result<()> {
+    let exported = old.export()?;
+    if new.epochs()?.is_empty() {
+        new.import(&exported)?;
+    } else if new.export()? != exported {
+        bail!(
+            "the lake was copied, but the key file of the new configuration holds other keys; name \
+             a file that is not there yet in `keks`, and run it again"
+        );
+    }
+    Ok(())
+}
+
+fn show(bar: &ProgressBar, step: &MigrateStep) {
+    match step {
+        MigrateStep::Begun { objects } => {
+            let style = "{bar:40} {pos}/{len} objects, {per_sec}, {eta} left";
+            bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));
+            bar.set_length(*objects);
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        MigrateStep::Object { .. } => bar.inc(1),
+        MigrateStep::Keys | MigrateStep::Index => {}
+    }
+}
