@@ -8,6 +8,12 @@ use crate::crypt::MacKey;
 use crate::keys::PatientKey;
 use crate::value::Value;
 use aegle_vault::{Anchor, Cell, Hub, HubKey, RowId};
+use std::collections::{BTreeSet, HashSet};
+
+/// How many values are remembered whose hub rows are known, and how long each may be in bytes: many
+/// rows speak of the same days and medicines.
+const KNOWN_MAX: usize = 1 << 16;
+const KNOWN_BYTES_MAX: usize = 64;
 
 impl Cell for Value {
     fn business_key(&self) -> Option<String> {
@@ -37,6 +43,8 @@ pub(crate) struct RowNames<'a> {
     event: Option<(&'a Anchor, Vec<usize>)>,
     /// Business keys of other hubs.
     others: Vec<(&'a Anchor, usize)>,
+    /// Values of these whose hub rows were found before, each after the place of its column.
+    known: HashSet<Vec<u8>>,
 }
 
 impl<'a> RowNames<'a> {
@@ -46,16 +54,26 @@ impl<'a> RowNames<'a> {
         let others = anchored.filter(|(anchor, _)| anchor.hub() != Hub::Event).collect();
         let places = table.event_columns();
         let first = places.first().and_then(|place| table.columns[*place].anchor.as_ref());
-        Self { naming, meaning, event: first.map(|anchor| (anchor, places)), others }
+        let event = first.map(|anchor| (anchor, places));
+        Self { naming, meaning, event, others, known: HashSet::new() }
     }
 
-    /// The hub rows that a row speaks of, besides its patient and its event.
-    pub(crate) fn hubs(&self, values: &[Value]) -> impl Iterator<Item = (Hub, HubKey)> {
-        self.others.iter().filter_map(|(anchor, place)| {
-            let part = values[*place].business_key()?;
+    /// Adds the hub rows that a row speaks of, besides its patient and its event, to those of all
+    /// rows so far.
+    pub(crate) fn add_hubs(&mut self, values: &[Value], hubs: &mut BTreeSet<(Hub, HubKey)>) {
+        for (anchor, place) in &self.others {
+            let mut known = place.to_le_bytes().to_vec();
+            values[*place].encode(&mut known);
+            if self.known.contains(&known) {
+                continue;
+            }
+            let Some(part) = values[*place].business_key() else { continue };
             let key = self.naming.mac("aegle lake hub v1", &[&anchor.business_key(&[part])]);
-            Some((anchor.hub(), half(key)))
-        })
+            hubs.insert((anchor.hub(), half(key)));
+            if known.len() <= KNOWN_BYTES_MAX && self.known.len() < KNOWN_MAX {
+                self.known.insert(known);
+            }
+        }
     }
 
     /// The business key of the event that a row is about; none when it is one of its own.
@@ -114,13 +132,36 @@ w = { type = "time", tags = ["a"], hub = "time" }
     #[test]
     fn one_business_key_is_one_hub_row_in_any_column_type_and_zone() {
         let (catalogue, naming) = (Catalogue::parse(TEXT).unwrap(), MacKey::new(&[1; 32]));
-        let names = RowNames::new(&naming, &catalogue.tables()[0], &[0; 32]);
-        let hubs = |fields| names.hubs(&values(fields)).collect::<Vec<_>>();
-        let one = hubs(["4711", "1", "7", "7", "2024-01-01T10:00:00+01:00"]);
-        assert_eq!(one.len(), 3);
-        assert_eq!(one[0], one[1], "7 as text and 7 as a number are one person");
-        assert_eq!(one[2], hubs(["4711", "1", "", "", "2024-01-01T09:00:00Z"])[0]);
-        assert_ne!(one[2], hubs(["4711", "1", "", "", "2024-01-01T10:00:00Z"])[0]);
+        let hubs = |fields: &[[&str; 5]]| {
+            let mut names = RowNames::new(&naming, &catalogue.tables()[0], &[0; 32]);
+            let mut hubs = BTreeSet::new();
+            for fields in fields {
+                names.add_hubs(&values(*fields), &mut hubs);
+            }
+            hubs
+        };
+        let one = ["4711", "1", "7", "7", "2024-01-01T10:00:00+01:00"];
+        assert_eq!(hubs(&[one]).len(), 2, "7 as text and 7 as a number are one person");
+        assert_eq!(hubs(&[one, one]), hubs(&[one]));
+        let at = |time| ["4711", "1", "", "", time];
+        assert_eq!(hubs(&[one, at("2024-01-01T09:00:00Z")]), hubs(&[one]));
+        assert_eq!(hubs(&[one, at("2024-01-01T10:00:00Z")]).len(), 3);
+        // What is in one column says nothing about another.
+        assert_eq!(hubs(&[["", "", "7", "", ""], ["", "", "", "8", ""]]).len(), 2);
+    }
+
+    #[test]
+    fn more_values_than_are_remembered_are_hub_rows_all_the_same() {
+        let (catalogue, naming) = (Catalogue::parse(TEXT).unwrap(), MacKey::new(&[1; 32]));
+        let mut names = RowNames::new(&naming, &catalogue.tables()[0], &[0; 32]);
+        let mut hubs = BTreeSet::new();
+        for number in (0..KNOWN_MAX + 10).chain(0..10) {
+            let long = "x".repeat(KNOWN_BYTES_MAX * (number % 2));
+            let person = format!("{number}{long}");
+            names.add_hubs(&values(["", "", &person, "", ""]), &mut hubs);
+        }
+        assert_eq!(hubs.len(), KNOWN_MAX + 10);
+        assert!(names.known.len() <= KNOWN_MAX);
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Rows {
         let table = &layout.catalogue.tables()[position];
         let name = |number: &[u8]| Some(keys.patient(number)).filter(&chosen);
         let attribution = Attribution::load(&layout.catalogue, sources, table, name);
-        let names = RowNames::new(keys.naming(), table, &layout.meanings[position]);
+        let mut names = RowNames::new(keys.naming(), table, &layout.meanings[position]);
         let mut rows = Self::default();
         if let Some(mut reader) = TableReader::open(sources, table, findings) {
             while let Some(row) = reader.next(findings) {
@@ -110,7 +110,7 @@ impl Rows {
                 else {
                     continue;
                 };
-                rows.add(values, &owners, &layout.cuts[position], (&names, keys.naming()))?;
+                rows.add(values, &owners, &layout.cuts[position], (&mut names, keys.naming()))?;
             }
         }
         // Stable: the rows of a patient stay in the order of the source.
@@ -123,7 +123,7 @@ impl Rows {
         values: Vec<Typed>,
         owners: &[PatientKey],
         cuts: &[Cut],
-        (names, naming): (&RowNames<'_>, &MacKey),
+        (names, naming): (&mut RowNames<'_>, &MacKey),
     ) -> Result<(), IngestError> {
         let start = self.bytes.len();
         cut_into(&values, cuts, Typed::encode, &mut self.bytes);
@@ -135,7 +135,7 @@ impl Rows {
         if has_files {
             cut_into(&values, cuts, Value::encode, &mut held);
         }
-        self.hubs.extend(names.hubs(&values));
+        names.add_hubs(&values, &mut self.hubs);
         let event = names.event(&values);
         for patient in owners {
             let row = if has_files { held.as_slice() } else { &self.bytes[start..] };
