@@ -125,9 +125,10 @@ impl Files {
     pub(super) fn content(&self, naming: &MacKey) -> Result<Content, Unreadable> {
         let unreadable = |source| Unreadable { file: self.path.clone(), source };
         let (mut context, mut bytes) = (naming.context("aegle lake files v1"), 0);
-        for found in self.list().map_err(unreadable)? {
-            let file = fingerprint(&found.path, naming)
-                .map_err(|source| Unreadable { file: found.name.to_string(), source })?;
+        let files = self.list().map_err(unreadable)?;
+        for (found, file) in files.iter().zip(fingerprints(&files, naming)) {
+            let file =
+                file.map_err(|source| Unreadable { file: found.name.to_string(), source })?;
             context.update(&(found.within.len() as u64).to_le_bytes());
             context.update(found.within.as_bytes());
             context.update(&file.hash);
@@ -135,6 +136,20 @@ impl Files {
         }
         Ok(Content { hash: crypt::tag(context.sign()), bytes })
     }
+}
+
+/// The fingerprint of each file, in their order; every processor takes a share of them.
+fn fingerprints(files: &[Found], naming: &MacKey) -> Vec<io::Result<Content>> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(processors).max(1);
+    let of = |files: &[Found]| -> Vec<_> {
+        files.iter().map(|found| fingerprint(&found.path, naming)).collect()
+    };
+    std::thread::scope(|scope| {
+        let shares: Vec<_> =
+            files.chunks(share).map(|files| scope.spawn(move || of(files))).collect();
+        shares.into_iter().flat_map(|share| share.join().expect("hashing does not panic")).collect()
+    })
 }
 
 /// The keyed hash of a file and its length.
