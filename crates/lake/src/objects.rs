@@ -68,6 +68,8 @@ pub(crate) struct Objects {
     /// Where the objects lie when the store is a folder: it does not sync by itself.
     local: Option<PathBuf>,
     open: Mutex<BTreeMap<ObjectName, Arc<File>>>,
+    /// The folders, by the first byte of what lies in them, that this process knows to be on disk.
+    kept: Mutex<BTreeSet<u8>>,
 }
 
 impl Objects {
@@ -89,7 +91,7 @@ impl Objects {
     }
 
     pub(crate) fn new(store: Arc<dyn ObjectStore>, local: Option<PathBuf>) -> Self {
-        Self { store, local, open: Mutex::new(BTreeMap::new()) }
+        Self { store, local, open: Mutex::default(), kept: Mutex::default() }
     }
 
     /// A folder is used by the calling thread; a server is waited for.
@@ -102,14 +104,19 @@ impl Objects {
     pub(crate) fn put(&self, name: &ObjectName, content: Vec<u8>) -> Result<(), ObjectError> {
         let (place, content) = (location(name), Bytes::from(content));
         let Some(folder) = &self.local else { return self.put_remote(name, content) };
+        let path = folder.join(place.as_ref());
+        let is_kept =
+            path.parent().is_some_and(Path::is_dir) && hold(&self.kept).contains(&name[0]);
         self.wait(self.store.put(&place, content.into())).map_err(|error| failed(name, error))?;
         self.forget(name);
-        // The file, and the folders that may have been made for it.
-        let path = folder.join(place.as_ref());
-        path.ancestors()
-            .take(3)
-            .try_for_each(sync)
-            .map_err(|source| ObjectError::Store { name: hex::encode(name), source: source.into() })
+        // The file and its folder, and the one above if that may not know of the folder.
+        let synced = path.ancestors().take(if is_kept { 2 } else { 3 }).try_for_each(sync);
+        synced.map_err(|source| ObjectError::Store {
+            name: hex::encode(name),
+            source: source.into(),
+        })?;
+        hold(&self.kept).insert(name[0]);
+        Ok(())
     }
 
     fn put_remote(&self, name: &ObjectName, content: Bytes) -> Result<(), ObjectError> {
