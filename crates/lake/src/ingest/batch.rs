@@ -4,7 +4,7 @@
 //! where they lie, rows that are gone are noted as ended, only the others are sealed and stored. A
 //! table that the catalogue does not have any more ends with all its rows.
 
-use super::documents::{Keep, detach};
+use super::documents::{Arrived, Keep, Posted, detach};
 use super::plan::Plan;
 use super::rows::{PatientRows, Rows, Share};
 use super::{IngestError, Progress, Written};
@@ -64,30 +64,31 @@ pub(super) fn write(
         file_bytes: content.file_bytes,
     })?;
     let before = Before { lake, table, load, ends: Vec::new() };
-    let (pack, extents) = (Vec::new(), Vec::new());
     let (written, progress) = report;
-    let report = (&mut *written, &mut *progress);
-    let mut writer = Writer {
-        lake,
-        plan,
-        position,
-        id,
-        name,
-        before,
-        pack,
-        extents,
-        erased: 0,
-        counted: (0, 0),
-        report,
-    };
-    let shares = count.bytes.div_ceil(SHARE_BYTES).max(1);
-    for index in 0..shares {
-        let share = Share { index, of: shares };
-        let rows = Rows::load(&lake.keys, &plan.layout, sources, position, share)?;
-        writer.add(&rows, share)?;
-    }
-    writer.store()?;
-    let (erased, (patients, rows)) = (writer.erased, writer.counted);
+    let (erased, (patients, rows)) = std::thread::scope(|scope| {
+        let mut writer = Writer {
+            lake,
+            plan,
+            position,
+            id,
+            name,
+            before,
+            documents: Posted::new(scope, &lake.objects),
+            pack: Vec::new(),
+            extents: Vec::new(),
+            erased: 0,
+            counted: (0, 0),
+            report: (&mut *written, &mut *progress),
+        };
+        let shares = count.bytes.div_ceil(SHARE_BYTES).max(1);
+        for index in 0..shares {
+            let share = Share { index, of: shares };
+            let rows = Rows::load(&lake.keys, &plan.layout, sources, position, share)?;
+            writer.add(&rows, share)?;
+        }
+        writer.store()?;
+        Ok::<_, IngestError>((writer.erased, writer.counted))
+    })?;
     lake.index.put_facts(id, &Facts { patients, rows, stats: count.stats.clone() })?;
     let manifest = plan.manifest((position, load));
     written.bytes += lake.keep_manifest((id, &name), &manifest)?;
@@ -174,13 +175,14 @@ pub(super) fn seal(
     Ok(())
 }
 
-struct Writer<'a, 'b, 'c> {
+struct Writer<'a, 'b, 'c, 'scope> {
     lake: &'a Lake,
     plan: &'a Plan,
     position: usize,
     id: i64,
     name: BatchName,
     before: Before<'a>,
+    documents: Posted<'scope, 'a>,
     pack: Vec<u8>,
     extents: Vec<Extent>,
     /// Rows of patients who were erased; they are left out.
@@ -190,7 +192,7 @@ struct Writer<'a, 'b, 'c> {
     report: Report<'b, 'c>,
 }
 
-impl Writer<'_, '_, '_> {
+impl Writer<'_, '_, '_, '_> {
     fn add(&mut self, rows: &Rows, share: Share) -> Result<(), IngestError> {
         if !rows.hubs().is_empty() {
             self.lake.index.add_hubs(self.id, rows.hubs())?;
@@ -257,27 +259,39 @@ impl Writer<'_, '_, '_> {
             self.pack.extend_from_slice(&self.name);
         }
         let (start, lake) = (self.pack.len(), self.lake);
-        let (written, progress) = (&mut *self.report.0, &mut *self.report.1);
+        let (id, documents, mut arrived) = (self.id, &mut self.documents, Vec::new());
         let mut keep = |name: &ObjectName, sealed: Vec<u8>| {
-            let bytes = sealed.len() as u64;
-            if !lake.index.has_document(name)? {
-                lake.objects.put(name, sealed)?;
-                written.bytes += bytes;
-                progress(&Progress::Stored { bytes, rows: 0 });
+            if lake.index.has_document(name)? {
+                let bytes = sealed.len() as u64;
+                return Ok(lake.index.add_document((id, &patient), name, bytes)?);
             }
-            Ok(lake.index.add_document((self.id, &patient), name, bytes)?)
+            arrived.extend(documents.send(name, (&patient, sealed))?);
+            Ok(())
         };
         let naming = lake.keys.naming();
         seal((naming, key), &place, cuts, (rows, places), (&mut keep, &mut self.pack))?;
+        self.note(arrived)?;
         self.report.0.frames += cuts.len() as u64;
         let (start, length) = (start as u64, (self.pack.len() - start) as u64);
         self.extents.push(Extent { patient, start, length, rows: ids });
         Ok(())
     }
 
-    /// Stores the pack, then tells the index.
+    /// Tells the index of documents that are on disk.
+    fn note(&mut self, arrived: Vec<Arrived>) -> Result<(), IngestError> {
+        for (name, patient, bytes) in arrived {
+            self.report.0.bytes += bytes;
+            (self.report.1)(&Progress::Stored { bytes, rows: 0 });
+            self.lake.index.add_document((self.id, &patient), &name, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Stores the pack and the documents that its rows speak of, then tells the index.
     fn store(&mut self) -> Result<(), IngestError> {
         self.lake.go_on()?;
+        let arrived = self.documents.settle()?;
+        self.note(arrived)?;
         if self.extents.is_empty() {
             return Ok(());
         }

@@ -3,10 +3,15 @@
 use super::IngestError;
 use crate::crypt::MacKey;
 use crate::document::{DOCUMENT_MAX, DocumentKey, INLINE_MAX};
-use crate::objects::ObjectName;
+use crate::keys::PatientKey;
+use crate::objects::{ObjectError, ObjectName, Objects};
 use crate::source;
 use crate::value::{self, Stored};
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
+use tokio::runtime::Handle;
 
 /// Takes a sealed document.
 pub(super) type Keep<'a> = dyn FnMut(&ObjectName, Vec<u8>) -> Result<(), IngestError> + 'a;
@@ -45,6 +50,85 @@ pub(super) fn detach(
         }
     }
     Ok(out)
+}
+
+/// Documents on their way to the store: a thread of its own writes them while the next are sealed.
+/// At most three are in memory at once: one is sealed, one waits, one is written.
+pub(super) struct Posted<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    objects: &'env Objects,
+    writer: Option<Writer<'scope>>,
+    left: BTreeMap<ObjectName, (PatientKey, u64)>,
+}
+
+struct Writer<'scope> {
+    send: SyncSender<(ObjectName, Vec<u8>)>,
+    written: Receiver<ObjectName>,
+    thread: ScopedJoinHandle<'scope, Result<(), ObjectError>>,
+}
+
+/// A document that is on disk: its name, whose it is, and how many bytes it has.
+pub(super) type Arrived = (ObjectName, PatientKey, u64);
+
+impl<'scope, 'env> Posted<'scope, 'env> {
+    pub(super) fn new(scope: &'scope Scope<'scope, 'env>, objects: &'env Objects) -> Self {
+        Self { scope, objects, writer: None, left: BTreeMap::new() }
+    }
+
+    /// Sends a sealed document of a patient off, unless it is on its way already; yields what has
+    /// arrived meanwhile.
+    pub(super) fn send(
+        &mut self,
+        name: &ObjectName,
+        (patient, sealed): (&PatientKey, Vec<u8>),
+    ) -> Result<Vec<Arrived>, ObjectError> {
+        if self.left.contains_key(name) {
+            return Ok(Vec::new());
+        }
+        self.left.insert(*name, (*patient, sealed.len() as u64));
+        let (scope, objects) = (self.scope, self.objects);
+        let writer = self.writer.get_or_insert_with(|| Writer::start(scope, objects));
+        if writer.send.send((*name, sealed)).is_err() {
+            // The thread ended because a document could not be written.
+            return self.settle();
+        }
+        let written: Vec<_> = writer.written.try_iter().collect();
+        Ok(self.arrived(written))
+    }
+
+    /// Waits until everything has arrived.
+    pub(super) fn settle(&mut self) -> Result<Vec<Arrived>, ObjectError> {
+        let Some(Writer { send, written, thread }) = self.writer.take() else {
+            return Ok(Vec::new());
+        };
+        drop(send);
+        thread.join().expect("writing an object does not panic")?;
+        Ok(self.arrived(written.into_iter().collect()))
+    }
+
+    fn arrived(&mut self, written: Vec<ObjectName>) -> Vec<Arrived> {
+        let of = |name| self.left.remove(&name).map(|(patient, bytes)| (name, patient, bytes));
+        written.into_iter().filter_map(of).collect()
+    }
+}
+
+impl<'scope> Writer<'scope> {
+    fn start<'env>(scope: &'scope Scope<'scope, 'env>, objects: &'env Objects) -> Self {
+        let (send, documents) = sync_channel::<(ObjectName, Vec<u8>)>(1);
+        let (tell, written) = channel();
+        // The store works for the thread as for the one that began it.
+        let runtime = Handle::try_current().ok();
+        let thread = scope.spawn(move || {
+            let _inside = runtime.as_ref().map(Handle::enter);
+            for (name, sealed) in documents {
+                objects.put(&name, sealed)?;
+                // Nobody listens any more when the ingest has failed.
+                let _ = tell.send(name);
+            }
+            Ok(())
+        });
+        Self { send, written, thread }
+    }
 }
 
 fn has_documents(mut values: &[u8]) -> bool {
