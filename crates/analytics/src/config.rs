@@ -1,6 +1,6 @@
 //! Where the lake is, and what opens it: the same file and the same secrets as the node's.
 
-use aegle_lake::{Kek, Lake};
+use aegle_lake::{Kek, Lake, LakeSettings};
 use aegle_secrets::unlock;
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -13,6 +13,8 @@ pub struct Config {
     data: PathBuf,
     secrets: PathBuf,
     key_file: Option<PathBuf>,
+    #[serde(default)]
+    lake: LakeSettings,
 }
 
 /// What of the node's secrets matters here.
@@ -36,18 +38,19 @@ impl Config {
             *place = folder.join(&*place);
         }
         config.key_file = config.key_file.map(|place| folder.join(place));
+        config.lake.resolve(folder);
+        config.lake.check()?;
         Ok(config)
     }
 
-    /// The lake's folder.
+    /// The folder of this machine for the lake, where the tables are.
     pub fn lake(&self) -> PathBuf {
         self.data.join("lake")
     }
 
     /// Opens the lake with the node's secrets.
     pub fn open_lake(&self) -> Result<Lake> {
-        let kek = self.kek()?;
-        Ok(Lake::open(&self.lake(), &kek)?)
+        Ok(self.lake.open(&self.lake(), &self.kek()?)?)
     }
 
     /// The lake's key-encryption key.

@@ -83,6 +83,7 @@ fn run(cli: &Cli) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("could not start")?;
     match &cli.command {
         Command::Refresh { k } => {
+            aegle_progress::can_be_stopped();
             let lake = config.open_lake()?;
             let report = runtime.block_on(refresh::refresh(&lake, &project, *k))?;
             println!("{report}");

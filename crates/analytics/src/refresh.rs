@@ -9,6 +9,7 @@ use crate::journal::{self, Event, Outcome};
 use crate::project::{K_DEFAULT, Project};
 use crate::table::{self, Rows};
 use aegle_lake::{Deidentification, DeidentifiedTable, Lake};
+use aegle_progress::{Meter, Unit};
 use anyhow::{Context, Result, bail};
 use chrono::TimeDelta;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -20,7 +21,6 @@ use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::writer::{DeltaWriter, RecordBatchWriter};
 use deltalake::{DeltaTable, DeltaTableBuilder, TableProperty, ensure_table_uri};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -96,7 +96,8 @@ pub async fn refresh(lake: &Lake, project: &Project, k: Option<u32>) -> Result<R
 }
 
 async fn fill(source: &mut Deidentification<'_>, tables: &mut [Writing]) -> Result<()> {
-    let progress = bar(source.left());
+    let left = source.left() as u64;
+    let mut meter = Meter::new("refreshing", Unit::Of("patients"), Some(left));
     let mut more = true;
     while more {
         more = tokio::task::block_in_place(|| {
@@ -105,9 +106,8 @@ async fn fill(source: &mut Deidentification<'_>, tables: &mut [Writing]) -> Resu
         for table in tables.iter_mut().filter(|table| table.rows.count() >= ROWS_MAX) {
             table.flush().await?;
         }
-        progress.inc(1);
+        meter.advance(u64::from(more));
     }
-    progress.finish_and_clear();
     Ok(())
 }
 
@@ -202,11 +202,4 @@ fn forget_others(folder: &Path, report: &Report) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Says how far a refresh is: a bar on a terminal, nothing elsewhere.
-fn bar(patients: usize) -> ProgressBar {
-    let style = "{bar:30} {pos}/{len} patients, {per_sec}, {eta} left";
-    let style = ProgressStyle::with_template(style).expect("a constant");
-    ProgressBar::new(patients as u64).with_style(style)
 }

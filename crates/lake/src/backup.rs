@@ -22,7 +22,7 @@ use crate::keys::{self, KeyError};
 use crate::lake::Lake;
 use crate::objects::{OBJECT_DOMAIN, ObjectError, ObjectName};
 use crate::stream::{self, StreamError};
-pub use restore::{RestoreError, Restored, restore};
+pub use restore::{RestoreError, RestoreStep, Restored, restore};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};

@@ -22,6 +22,11 @@ use crate::lake::Lake;
 use crate::links::{padded, unpadded};
 use crate::rotate::RotationStep;
 use aegle_model::{Handle, Hash, PatientId};
+use std::fs;
+use std::sync::atomic::Ordering;
+
+/// The file of a lake's folder that says which erasure its analysts' tables are made without.
+const FOLLOWED: &str = "erasures.followed";
 
 /// A patient who can be erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +169,29 @@ impl Lake {
             }
             Ok(erasures)
         })
+    }
+
+    /// Removes the analysts' tables of this folder when somebody was erased since this was last asked:
+    /// another process that shares the lake has a folder of its own and cannot reach them.
+    pub fn follow_erasures(&self) -> Result<(), KeyError> {
+        let last: i64 = self.lookup.read(|connection| {
+            let select = "SELECT COALESCE(MAX(id), 0) FROM erasure";
+            connection.prepare_cached(select)?.query_row([], |row| row.get(0))
+        })?;
+        if self.followed.load(Ordering::Relaxed) == last {
+            return Ok(());
+        }
+        let mark = self.root.join(FOLLOWED);
+        let marked = fs::read_to_string(&mark).ok().and_then(|text| text.trim().parse().ok());
+        if marked.unwrap_or(0) < last {
+            let follow = || {
+                self.remove_analytics()?;
+                fs::write(&mark, last.to_string())
+            };
+            follow().map_err(KeyError::Analytics)?;
+        }
+        self.followed.store(last, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The ledger was told of an erasure by this transaction. The pseudonym is forgotten.

@@ -26,7 +26,7 @@ use crate::zones::{ZoneError, Zones};
 use aegle_model::{PatientId, RecordKey, RequestId, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A lake that could not be opened.
@@ -88,6 +88,8 @@ pub struct Lake {
     layout: RwLock<Option<Arc<Layout>>>,
     stop: AtomicBool,
     mend: AtomicBool,
+    /// The last erasure that this folder's analysts' tables are known to be made without.
+    pub(crate) followed: AtomicI64,
     interrupted: Vec<RequestId>,
 }
 
@@ -139,9 +141,11 @@ impl Lake {
             layout: RwLock::new(None),
             stop: AtomicBool::new(false),
             mend: AtomicBool::new(false),
+            followed: AtomicI64::new(-1),
             interrupted,
         };
         lake.take_up()?;
+        lake.follow_erasures()?;
         Ok(lake)
     }
 

@@ -51,6 +51,7 @@ mod report;
 mod rotate;
 mod scrub;
 pub mod sealed;
+mod settings;
 mod source;
 mod stats;
 mod status;
@@ -63,7 +64,9 @@ mod vault_part;
 mod workspace;
 mod zones;
 
-pub use backup::{BackupError, BackupReport, BackupStep, RestoreError, Restored, restore};
+pub use backup::{
+    BackupError, BackupReport, BackupStep, RestoreError, RestoreStep, Restored, restore,
+};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use check::{CheckReport, TableCount, check, check_file, check_with};
 pub use consumer::{CLAIM_MS, ClaimError};
@@ -92,6 +95,7 @@ pub use read::{Asking, Delivery, PART_MAX, ReadError, Rehearsed, Shape};
 pub use report::{BatchReport, CatalogueReport, ColumnReport, LakeReport, TableReport, TagReport};
 pub use rotate::{Rotation, RotationStep};
 pub use scrub::{ScrubError, ScrubOptions, ScrubReport, ScrubStep};
+pub use settings::{LakeSettings, SettingsError};
 pub use source::RECORD_MAX;
 pub use stats::{ColumnStats, TableStats};
 pub use status::{LakeStatus, StatusError, ZoneStatus};

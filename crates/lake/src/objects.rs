@@ -67,6 +67,8 @@ pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     /// Where the objects lie when the store is a folder: it does not sync by itself.
     local: Option<PathBuf>,
+    /// Whether the store puts what is absent only, when it is asked to.
+    creates: bool,
     open: Mutex<BTreeMap<ObjectName, Arc<File>>>,
     /// The folders, by the first byte of what lies in them, that this process knows to be on disk.
     kept: Mutex<BTreeSet<u8>>,
@@ -83,7 +85,8 @@ impl Objects {
         let failed = |source| OpenError::Io { folder: place.folder.clone(), source };
         create_private(&place.folder).map_err(failed)?;
         if let Some(bucket) = &place.objects {
-            return Ok(Self::new(bucket.open()?, None));
+            let creates = bucket.put_if_absent;
+            return Ok(Self { creates, ..Self::new(bucket.open()?, None) });
         }
         let raw = place.folder.join("raw");
         create_private(&raw).map_err(failed)?;
@@ -91,7 +94,7 @@ impl Objects {
     }
 
     pub(crate) fn new(store: Arc<dyn ObjectStore>, local: Option<PathBuf>) -> Self {
-        Self { store, local, open: Mutex::default(), kept: Mutex::default() }
+        Self { store, local, creates: true, open: Mutex::default(), kept: Mutex::default() }
     }
 
     /// A folder is used by the calling thread; a server is waited for.
@@ -121,18 +124,22 @@ impl Objects {
 
     fn put_remote(&self, name: &ObjectName, content: Bytes) -> Result<(), ObjectError> {
         let place = location(name);
-        let create = self.store.put_opts(&place, content.clone().into(), PutMode::Create.into());
-        match self.wait(create) {
-            Ok(_) => return Ok(()),
-            Err(object_store::Error::AlreadyExists { .. }) => {}
+        if self.creates {
+            let create =
+                self.store.put_opts(&place, content.clone().into(), PutMode::Create.into());
+            match self.wait(create) {
+                Ok(_) => return Ok(()),
+                Err(object_store::Error::AlreadyExists { .. }) => {}
+                Err(error) => return Err(failed(name, error)),
+            }
+        }
+        match self.wait(async { self.store.get(&place).await?.bytes().await }) {
+            Ok(there) if there == content => return Ok(()),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(failed(name, error)),
         }
-        let there = self.wait(async { self.store.get(&place).await?.bytes().await });
-        if there.map_err(|error| failed(name, error))? != content {
-            self.wait(self.store.put(&place, content.into()))
-                .map_err(|error| failed(name, error))?;
-        }
-        Ok(())
+        let put = self.wait(self.store.put(&place, content.into()));
+        put.map(|_| ()).map_err(|error| failed(name, error))
     }
 
     /// Reads `length` bytes from `start` of an object that was written with `size` bytes.

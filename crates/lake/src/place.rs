@@ -50,6 +50,9 @@ pub struct Bucket {
     /// Identifier and secret of the access key. Else those of `AWS_ACCESS_KEY_ID` and
     /// `AWS_SECRET_ACCESS_KEY`, or of the machine.
     pub access_key: Option<(String, Zeroizing<String>)>,
+    /// Whether the store can put what is absent only, which is tried. Where it cannot, processes are
+    /// kept apart by the locks of the lake's databases alone.
+    pub put_if_absent: bool,
 }
 
 impl std::fmt::Debug for Bucket {
@@ -80,7 +83,8 @@ pub enum BucketError {
     #[error(
         "the store of `{url}` is not safe for several processes: of {PROBES} that put one object \
          if it was absent, {winners} were told that they did; use a store that honours \
-         `If-None-Match: *`, or a folder"
+         `If-None-Match: *`, or a folder, or say `put_if_absent = false` if nobody but this lake's \
+         processes writes there"
     )]
     NotAtomic {
         /// The bucket's address.
@@ -94,10 +98,13 @@ pub enum BucketError {
 const PROBES: usize = 8;
 
 impl Bucket {
-    /// Opens the bucket, and makes sure that of several who put one object exactly one does.
+    /// Opens the bucket, and makes sure that of several who put one object exactly one does, if that
+    /// is counted on.
     pub(crate) fn open(&self) -> Result<Arc<dyn ObjectStore>, BucketError> {
         let store = self.store()?;
-        self.probe(&*store)?;
+        if self.put_if_absent {
+            self.probe(&*store)?;
+        }
         Ok(store)
     }
 
@@ -160,7 +167,8 @@ mod tests {
     use object_store::memory::InMemory;
 
     fn bucket(url: &str) -> Bucket {
-        Bucket { url: url.to_owned(), endpoint: None, region: None, access_key: None }
+        let url = url.to_owned();
+        Bucket { url, endpoint: None, region: None, access_key: None, put_if_absent: true }
     }
 
     #[test]

@@ -28,8 +28,11 @@ pub struct Rotation {
 pub enum RotationStep {
     /// The key of the next epoch exists.
     Created(KeyEpoch),
-    /// Whoever wraps does so under the next epoch.
-    Current,
+    /// Whoever wraps does so under the next epoch; so many keys are to be wrapped again.
+    Current {
+        /// About how many: it is counted while others wrap.
+        keys: u64,
+    },
     /// So many keys were wrapped again.
     Rewrapped(u64),
     /// The old key-encryption keys are gone.
@@ -89,8 +92,11 @@ impl Keys {
             return Ok(rotation);
         }
         let update = "UPDATE epoch SET current = ?1 WHERE current < ?1";
-        self.change(|database| database.execute(update, [epoch]))?;
-        progress(&RotationStep::Current);
+        let keys = self.change(|database| {
+            database.execute(update, [epoch])?;
+            left_behind(database, epoch)
+        })?;
+        progress(&RotationStep::Current { keys });
         for table in &TABLES {
             let mut last = None;
             while let Some((to, keys)) =

@@ -12,8 +12,10 @@ use crate::settings::Settings;
 use aegle_centre::{PeerAddress, PeerError, Peers, blocks_request};
 use aegle_ledger::{Centre, CertifiedBlock, Genesis, Header, SegmentError, Summary, write_segment};
 use aegle_model::{Canonical, CentreId, Hash, NetworkId, SigningKey};
+use aegle_progress::{Meter, Unit};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use std::cell::RefCell;
 use std::fs::{self, File, TryLockError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -69,6 +71,7 @@ const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 const LOCK: &str = "lock";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    aegle_progress::can_be_stopped();
     let (dir, config) = match &args.what {
         What::Ledger { dir, config } => (dir, config),
         What::Lake { dir, config } => return backup_lake::back_up_lake(dir, config),
@@ -81,7 +84,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let genesis = load_genesis(&settings.genesis)?;
     let backup = Backup::open(dir, &genesis)?;
     let source = Source::find(&settings, &secrets, genesis)?;
-    let done = backup.run(|from| source.blocks(from))?;
+    // Only for the display: who cannot be asked for its height may give blocks all the same.
+    let height = backup_lake::height(&settings, &secrets).ok();
+    let done = backup.run(height, |from| source.blocks(from))?;
     println!(
         "ledger backed up: network {}, blocks 1 to {}, the last one {}; {} new in {} segments",
         backup.network, done.height, done.tip, done.blocks, done.segments
@@ -194,13 +199,25 @@ impl Backup {
         })
     }
 
-    fn run(&self, blocks: impl Fn(u64) -> Result<Vec<CertifiedBlock>>) -> Result<Done> {
+    fn run(
+        &self,
+        height: Option<u64>,
+        blocks: impl Fn(u64) -> Result<Vec<CertifiedBlock>>,
+    ) -> Result<Done> {
         let (good, damaged) = self.look()?;
+        let held: u64 = good.iter().map(|held| held.last.saturating_sub(held.first) + 1).sum();
+        let total = height.map(|height| height.saturating_sub(held));
+        let meter = RefCell::new(Meter::new("copying", Unit::Of("blocks"), total));
+        let blocks = |from| {
+            let blocks = blocks(from)?;
+            meter.borrow_mut().advance(blocks.len() as u64);
+            Ok(blocks)
+        };
         let end = good.last().map_or((0, self.genesis), |last| (last.last, last.tip));
         let mut done = Done { height: end.0, tip: end.1, blocks: 0, segments: 0 };
         let mut written = Vec::new();
         for gap in gaps(self.genesis, &good)? {
-            written.extend(self.fill(&gap, &blocks, &mut done)?);
+            written.extend(self.fill(&gap, blocks, &mut done)?);
         }
         done.segments = written.len();
         for Named { first, path } in &damaged {

@@ -11,9 +11,9 @@ use crate::secrets::Secrets;
 use crate::serve::{self, load_genesis, open_lake};
 use crate::settings::Settings;
 use crate::unlock;
-use aegle_lake::{BackupStep, Keks as _};
+use aegle_lake::{BackupStep, Keks as _, RestoreStep};
+use aegle_progress::{Meter, Unit};
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,9 +31,13 @@ pub(crate) fn back_up_lake(dir: &Path, config: &Path) -> Result<()> {
     let lake = open_lake(&settings, &secrets)?;
     // Before the lake is looked at: what the ledger had told it by then is in the backup.
     let height = height(&settings, &secrets)?;
-    let bar = ProgressBar::hidden();
-    let report = lake.back_up(dir, height, &mut |step| show(&bar, step))?;
-    bar.finish_and_clear();
+    let mut meter = None;
+    let report = lake.back_up(dir, height, &mut |step| match step {
+        BackupStep::Taken { objects: total } => meter = Some(objects("copying", *total)),
+        BackupStep::Object { .. } => meter.iter_mut().for_each(|meter| meter.advance(1)),
+        BackupStep::Sealed => {}
+    })?;
+    drop(meter);
     println!(
         "lake backed up: {} objects, {} new with {} bytes; consistent with height {} of the ledger; \
          it opens with the keys of key epoch {}",
@@ -42,21 +46,12 @@ pub(crate) fn back_up_lake(dir: &Path, config: &Path) -> Result<()> {
     Ok(())
 }
 
-fn show(bar: &ProgressBar, step: &BackupStep) {
-    match step {
-        BackupStep::Taken { objects } => {
-            let style = "{bar:40} {pos}/{len} objects, {per_sec}, {eta} left";
-            bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));
-            bar.set_length(*objects);
-            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-        }
-        BackupStep::Object { .. } => bar.inc(1),
-        BackupStep::Sealed => {}
-    }
+fn objects(what: &str, total: u64) -> Meter {
+    Meter::new(what, Unit::Of("objects"), Some(total))
 }
 
 /// The height of the node's ledger, from the node if it runs, else from its folder.
-fn height(settings: &Settings, secrets: &Secrets) -> Result<u64> {
+pub(crate) fn height(settings: &Settings, secrets: &Secrets) -> Result<u64> {
     if TcpListener::bind(settings.ledger.listen).is_ok() {
         let dir = settings.data.join("ledger");
         if !dir.exists() {
@@ -75,7 +70,7 @@ fn height(settings: &Settings, secrets: &Secrets) -> Result<u64> {
 
 /// Makes the node's lake from a backup.
 pub(crate) fn restore_lake(dir: &Path, settings: &Settings, secrets: &Secrets) -> Result<()> {
-    if settings.lake.metadata.is_some() || settings.lake.objects.is_some() {
+    if !settings.lake.is_in_folder() {
         bail!(
             "a lake is restored to a folder: give a configuration without `metadata` and `objects` \
              in `[lake]`, and then move the lake to its servers with `aegle lake migrate`"
@@ -83,8 +78,14 @@ pub(crate) fn restore_lake(dir: &Path, settings: &Settings, secrets: &Secrets) -
     }
     let keks = Arc::new(serve::keks(settings, secrets)?);
     let root = settings.data.join("lake");
-    let restored = aegle_lake::restore(dir, &root, keks)
-        .with_context(|| format!("could not restore the lake from `{}`", dir.display()))?;
+    let mut meter = None;
+    let restored = aegle_lake::restore(dir, &root, keks, &mut |step| match step {
+        RestoreStep::Begun { objects: total } => meter = Some(objects("restoring", *total)),
+        RestoreStep::Object => meter.iter_mut().for_each(|meter| meter.advance(1)),
+    });
+    drop(meter);
+    let restored =
+        restored.with_context(|| format!("could not restore the lake from `{}`", dir.display()))?;
     // Opening it is the last check.
     open_lake(settings, secrets)?;
     println!(

@@ -10,6 +10,7 @@ use crate::settings::Settings;
 use aegle_centre::{Centre, ErasureReceipt, chain};
 use aegle_lake::{EraseStep, Erasure, Lake, RotationStep};
 use aegle_model::{Canonical, Hash};
+use aegle_progress::{Meter, Unit};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::io::{self, BufRead as _, Write as _};
@@ -46,7 +47,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.yes && !confirmed(&args.patient)? {
         bail!("nothing was erased");
     }
-    let erasure = lake.erase(&subject, &mut |step| eprintln!("{}", told(step)))?;
+    let mut teller = Teller::default();
+    let erasure = lake.erase(&subject, &mut |step| teller.step(step))?;
+    drop(teller);
     println!("erased: nothing of it can be read since key epoch {}", erasure.epoch);
     if erasure.patient.is_some() {
         println!("{}", ledger(&lake, &settings, erasure.number)?);
@@ -66,22 +69,40 @@ fn confirmed(patient: &str) -> Result<bool> {
     Ok(line.trim_end_matches(['\r', '\n']) == patient)
 }
 
-fn told(step: &EraseStep) -> String {
-    match step {
-        EraseStep::Begun => "the patient's keys are deleted".to_owned(),
-        EraseStep::Forgotten => "the index knows of nothing".to_owned(),
-        EraseStep::Rotation(step) => rotation(step),
-        EraseStep::Done => "done".to_owned(),
-    }
+/// Says how far an erasure is, or a rotation of keys, on the error output.
+#[derive(Default)]
+pub(crate) struct Teller {
+    wrapping: Option<Meter>,
+    wrapped: u64,
 }
 
-/// What a step of a rotation is called.
-pub(crate) fn rotation(step: &RotationStep) -> String {
-    match step {
-        RotationStep::Created(epoch) => format!("key epoch {epoch} is made"),
-        RotationStep::Current => "whatever is wrapped from now on is under it".to_owned(),
-        RotationStep::Rewrapped(keys) => format!("{keys} keys are under it"),
-        RotationStep::Destroyed => "the key of the epoch before is destroyed".to_owned(),
+impl Teller {
+    fn step(&mut self, step: &EraseStep) {
+        match step {
+            EraseStep::Begun => eprintln!("the patient's keys are deleted"),
+            EraseStep::Forgotten => eprintln!("the index knows of nothing"),
+            EraseStep::Rotation(step) => self.rotation(step),
+            EraseStep::Done => eprintln!("done"),
+        }
+    }
+
+    pub(crate) fn rotation(&mut self, step: &RotationStep) {
+        match step {
+            RotationStep::Created(epoch) => eprintln!("key epoch {epoch} is made"),
+            RotationStep::Current { keys } => {
+                eprintln!("whatever is wrapped from now on is under it");
+                self.wrapping = Some(Meter::new("wrapping", Unit::Of("keys"), Some(*keys)));
+            }
+            RotationStep::Rewrapped(keys) => {
+                let more = keys - self.wrapped;
+                self.wrapping.iter_mut().for_each(|meter| meter.advance(more));
+                self.wrapped = *keys;
+            }
+            RotationStep::Destroyed => {
+                self.wrapping = None;
+                eprintln!("{} keys are under it; the key before is destroyed", self.wrapped);
+            }
+        }
     }
 }
 

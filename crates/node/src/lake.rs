@@ -106,12 +106,12 @@ enum Workspace {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    aegle_progress::can_be_stopped();
     match &args.command {
         Command::Check { folder } => {
-            let mut teller = Teller::new(Instant::now());
-            let report =
-                aegle_lake::check_with(folder, &mut |step| teller.step(step, Instant::now()));
-            teller.finish();
+            let mut teller = Teller::new();
+            let report = aegle_lake::check_with(folder, &mut |step| teller.step(step));
+            drop(teller);
             println!("{report}");
             if report.is_sound() { Ok(()) } else { bail!("the source has holes") }
         }
@@ -163,10 +163,8 @@ fn ingest(lake: &Lake, folder: &Path) -> Result<IngestReport, IngestError> {
 
 /// Does an ingest with a display of how far it is.
 fn displayed<T>(work: impl FnOnce(&mut dyn FnMut(&Progress)) -> T) -> T {
-    let mut teller = Teller::new(Instant::now());
-    let done = work(&mut |step| teller.step(step, Instant::now()));
-    teller.finish();
-    done
+    let mut teller = Teller::new();
+    work(&mut |step| teller.step(step))
 }
 
 /// Whose lake it is.
@@ -213,7 +211,9 @@ fn open(config: &Path) -> Result<Lake> {
 }
 
 fn rotate_keys(lake: &Lake) -> Result<()> {
-    let rotation = lake.rotate_keys(&mut |step| eprintln!("{}", erase::rotation(step)))?;
+    let mut teller = erase::Teller::default();
+    let rotation = lake.rotate_keys(&mut |step| teller.rotation(step))?;
+    drop(teller);
     println!(
         "{} keys are under key epoch {}; backups of the lake made before this can be read by nobody \
          once every older backup of its keys is destroyed",

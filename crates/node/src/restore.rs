@@ -7,6 +7,7 @@ use crate::segments;
 use crate::serve::load_genesis;
 use crate::settings::Settings;
 use aegle_consensus::Restore;
+use aegle_progress::{Meter, Unit};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -60,6 +61,7 @@ enum What {
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    aegle_progress::can_be_stopped();
     let (What::Ledger { config, .. } | What::Lake { config, .. } | What::Keys { config, .. }) =
         &args.what;
     let settings = Settings::load(config)?;
@@ -90,7 +92,15 @@ fn ledger(dir: &Path, all_stopped: bool, settings: &Settings, secrets: &Secrets)
         key: secrets.node()?,
         votes: all_stopped,
     };
-    let restored = aegle_consensus::restore(&target, stretches.iter().map(segments::Named::blocks));
+    let total = stretches.len() as u64;
+    let mut meter = Meter::new("checking and executing", Unit::Of("segments"), Some(total));
+    // The next one is asked for when the one before was executed.
+    let blocks = stretches.iter().enumerate().map(|(number, named)| {
+        meter.advance(u64::from(number > 0));
+        named.blocks()
+    });
+    let restored = aegle_consensus::restore(&target, blocks);
+    drop(meter);
     let tip = restored.with_context(|| format!("could not restore from `{}`", dir.display()))?.tip;
     println!(
         "ledger restored: network {}, blocks 1 to {}, the last one {}",

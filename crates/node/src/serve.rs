@@ -158,7 +158,7 @@ async fn serve(settings: &Settings, keys: &Keys) -> Result<Served> {
         });
     };
     let lake = Arc::new(open_lake(settings, secrets)?);
-    let _caretaker = Caretaker::start(Arc::clone(&lake), settings.lake.upkeep())?;
+    let _caretaker = Caretaker::start(Arc::clone(&lake), &settings.lake)?;
     let centre = open(settings, secrets, (genesis, &members), (lake, &consensus))?;
     centre.resume().await?;
     tokio::spawn(arrive(centre.clone()));
@@ -319,17 +319,12 @@ fn open(
 }
 
 pub(crate) fn open_lake(settings: &Settings, secrets: &Secrets) -> Result<Lake> {
-    let place = settings.lake.place(settings.data.join("lake"))?;
-    Ok(Lake::open_at(&place, Arc::new(keks(settings, secrets)?))?)
+    Ok(settings.lake.open(&settings.data.join("lake"), &secrets.kek()?)?)
 }
 
 /// The key-encryption keys of the lake.
 pub(crate) fn keks(settings: &Settings, secrets: &Secrets) -> Result<FileKeks> {
-    let kek = secrets.kek()?;
-    Ok(match &settings.lake.keks {
-        Some(file) => FileKeks::new(file.clone(), &kek),
-        None => Lake::keks_beside(&settings.data.join("lake"), &kek),
-    })
+    Ok(settings.lake.keks(&settings.data.join("lake"), &secrets.kek()?))
 }
 
 pub(crate) fn open_identity(

@@ -2,10 +2,10 @@
 
 use crate::secrets::Secrets;
 use crate::serve::{open_identity, open_lake};
-use crate::settings::{self, Address, Api, Ledger, Peer, Settings};
+use crate::settings::{Address, Api, Ledger, Peer, Settings};
 use aegle_access::Policy;
 use aegle_identity::{NewUser, Role};
-use aegle_lake::IngestReport;
+use aegle_lake::{IngestReport, LakeSettings};
 use aegle_ledger::{Epochs, Genesis};
 use aegle_model::{Canonical, Name, Timestamp};
 use anyhow::{Context, Result};
@@ -83,7 +83,7 @@ fn plan(
             records_per_second: NonZeroU32::new(10_000),
             trusted_proxies: Vec::new(),
         },
-        lake: settings::Lake::default(),
+        lake: LakeSettings::default(),
         upload: None,
     };
     let config = home.join("aegle.toml");

@@ -11,6 +11,7 @@ use aegle_ledger::{
     Receipt, ReceiptError, Transaction, VerifiedReceipt,
 };
 use aegle_model::{Bits, Canonical, Malformed, Timestamp};
+use aegle_progress::{Meter, Unit};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -172,6 +173,8 @@ impl Folder {
 /// Whether the segments are a chain; an error when they cannot be read.
 fn check_chain(segments: &[Named], genesis: &Genesis) -> Result<Result<Held, Cheat>> {
     let mut check = ChainCheck::new(genesis);
+    let total = segments.len() as u64;
+    let mut meter = Meter::new("checking", Unit::Of("segments"), Some(total));
     for segment in segments {
         let blocks = match segment.blocks() {
             Ok(blocks) => blocks,
@@ -184,6 +187,7 @@ fn check_chain(segments: &[Named], genesis: &Genesis) -> Result<Result<Held, Che
         if let Err(error) = check.take(&blocks) {
             return Ok(Err(error.into()));
         }
+        meter.advance(1);
     }
     Ok(check.finish().map_err(Cheat::from).map(|CheckedChain { tip, transactions }| {
         Held::new(&tip, Content::Chain { transactions, block: tip.digest().to_string() })

@@ -9,8 +9,9 @@ mod servers;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const CATALOGUE: &str = r#"
 centre = "ZMC"
@@ -254,4 +255,25 @@ fn an_operator_moves_the_lake_to_servers_and_back() {
     assert!(migrate(&there, &back).contains("6 objects, 6 new"));
     assert_eq!(report(&back), report(&there));
     assert_eq!(report(&back)["rows"], 201);
+}
+
+#[test]
+fn an_operator_stops_an_ingest_and_takes_it_up_again() {
+    let centre = Centre::new(20_000);
+    let source = centre.path("source");
+    let mut command = centre.command(&["ingest", source.to_str().unwrap()]);
+    let mut ingest = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(ingest.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(told.any(|line| line.starts_with("writing `")), "it was never seen at work");
+    let interrupt = Command::new("kill").arg("-INT").arg(ingest.id().to_string()).status();
+    assert!(interrupt.unwrap().success());
+    assert_eq!(ingest.wait().unwrap().code(), Some(130));
+    let last = told.last().unwrap();
+    assert!(last.contains("nothing is lost"), "{last}");
+    let again = centre.ingest();
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    let summary = text(&again.stdout);
+    assert!(summary.starts_with("97 patients, 40000 rows"), "{summary}");
+    assert_eq!(centre.json(&["report", "--json"])["rows"], 40_000);
+    assert!(centre.lake(&["scrub"]).status.success());
 }

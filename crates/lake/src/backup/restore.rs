@@ -25,6 +25,18 @@ pub struct Restored {
     pub bytes: u64,
 }
 
+/// A step of a restoration, for a progress display.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestoreStep {
+    /// Index and keys open; so many objects are to be checked and stored.
+    Begun {
+        /// How many.
+        objects: u64,
+    },
+    /// An object was looked at, and stored if anybody had it.
+    Object,
+}
+
 /// A lake that was not restored; its place is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -77,14 +89,19 @@ impl From<KeyError> for RestoreError {
 }
 
 /// Makes the folder `root` from the backup in `dir`; it appears whole or not at all.
-pub fn restore(dir: &Path, root: &Path, keks: Arc<dyn Keks>) -> Result<Restored, RestoreError> {
+pub fn restore(
+    dir: &Path,
+    root: &Path,
+    keks: Arc<dyn Keks>,
+    progress: &mut dyn FnMut(&RestoreStep),
+) -> Result<Restored, RestoreError> {
     if fs::read_dir(root).is_ok_and(|mut found| found.next().is_some()) {
         return Err(RestoreError::NotEmpty(root.to_owned()));
     }
     let beside = root.with_extension("partial");
     remove(&beside)?;
     create_private(&beside.join("raw")).map_err(failed(&beside))?;
-    let restored = fill(dir, &beside, keks);
+    let restored = fill(dir, &beside, keks, progress);
     if restored.is_err() {
         remove(&beside)?;
         return restored;
@@ -99,7 +116,12 @@ pub fn restore(dir: &Path, root: &Path, keks: Arc<dyn Keks>) -> Result<Restored,
     restored
 }
 
-fn fill(dir: &Path, root: &Path, keks: Arc<dyn Keks>) -> Result<Restored, RestoreError> {
+fn fill(
+    dir: &Path,
+    root: &Path,
+    keks: Arc<dyn Keks>,
+    progress: &mut dyn FnMut(&RestoreStep),
+) -> Result<Restored, RestoreError> {
     let height = open_snapshot(dir, root, &*keks)?;
     for name in ["index.db", "keys.db"] {
         database::use_copy(&root.join(name))?;
@@ -108,7 +130,9 @@ fn fill(dir: &Path, root: &Path, keks: Arc<dyn Keks>) -> Result<Restored, Restor
     let wrapped = Keys::open(&Databases::Files(root.to_owned()), keks)?;
     let named = index::named(&Connection::open_copy(&root.join("index.db"))?, false)?;
     let mut restored = Restored { height, objects: named.len() as u64, bytes: 0 };
+    progress(&RestoreStep::Begun { objects: restored.objects });
     for Named { name, bytes, lost } in named {
+        progress(&RestoreStep::Object);
         let path = place(dir, &name);
         if !is_object(&path, wrapped.naming(), &name, bytes).map_err(failed(&path))? {
             if lost {

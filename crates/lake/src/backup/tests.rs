@@ -36,7 +36,7 @@ impl Place {
         let exported = Lake::keks_beside(&self.world.root(), &kek()).export().unwrap();
         let keks = Lake::keks_beside(&self.root(), &kek());
         keks.import(&exported).unwrap();
-        restore(&self.backup(), &self.root(), std::sync::Arc::new(keks))?;
+        restore(&self.backup(), &self.root(), std::sync::Arc::new(keks), &mut |_| {})?;
         Ok(Lake::open(&self.root(), &kek()).unwrap())
     }
 
@@ -226,7 +226,7 @@ fn a_lake_is_restored_to_an_empty_place_only_and_two_backups_wait_for_each_other
     let lake = place.world.open();
     place.back_up(&lake);
     let keks = keks(&place.world);
-    let error = restore(&place.backup(), &place.world.root(), keks).err().unwrap();
+    let error = restore(&place.backup(), &place.world.root(), keks, &mut |_| {}).err().unwrap();
     assert!(matches!(error, RestoreError::NotEmpty(_)), "{error}");
     let mut busy = 0;
     lake.back_up(&place.backup(), 7, &mut |_| {

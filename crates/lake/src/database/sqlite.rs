@@ -64,7 +64,7 @@ pub(super) fn open_to_read(folder: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(folder.join(file(Half::Index)), flags)?;
     connection.busy_timeout(PATIENCE)?;
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA mmap_size = 268435456;")?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA mmap_size = 2147418112;")?;
     connection.set_prepared_statement_cache_capacity(32);
     connection.execute("ATTACH ?1 AS keys", [text(&folder.join(file(Half::Keys)))?])?;
     Ok(connection)

@@ -1,9 +1,10 @@
 use super::*;
-use crate::testing::{World, cells, kek, keks, lines, person, read};
+use crate::Place;
+use crate::testing::{World, cells, kek, keks, lines, person, read, shared};
 use crate::{KekError, LinkError, OpenError, ReadError};
 use aegle_model::RecordKey;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const RECORD_KEY: [u8; 32] = [9; 32];
@@ -237,4 +238,33 @@ fn everybody_can_be_erased() {
         let error = read(&lake, person(byte), cells(&lake, &["all"])).unwrap_err();
         assert!(matches!(error, ReadError::NotLinked), "{error}");
     }
+}
+
+#[test]
+fn tables_of_analysts_go_once_with_an_erasure_that_another_process_did() {
+    let world = World::new();
+    let lake = world.filled();
+    let tables = |root: &Path| {
+        let tables = root.join("analytics/study");
+        fs::create_dir_all(&tables).unwrap();
+        tables
+    };
+    // Another process on another machine, where the lake is shared.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let place = Place { folder: elsewhere.path().join("lake"), ..world.place() };
+    let other = shared::is_used().then(|| Lake::open_at(&place, keks(&world)).unwrap());
+    let far = tables(&place.folder);
+    lake.erase(&lake.subject("PAT-4711").unwrap(), &mut |_| {}).unwrap();
+    if let Some(other) = other {
+        other.follow_erasures().unwrap();
+        assert!(!far.exists());
+    }
+    // Those that were made since stay, whoever looks.
+    drop(lake);
+    let lake = world.open();
+    let near = tables(&world.root());
+    lake.follow_erasures().unwrap();
+    drop(lake);
+    world.open();
+    assert!(near.exists());
 }

@@ -23,8 +23,10 @@ use crate::source::Sources;
 use aegle_vault::{History, Load, RowId};
 use std::collections::BTreeMap;
 
-/// A share of a table's fields that is held in memory at once, in bytes.
-const SHARE_BYTES: u64 = 128 << 20;
+/// A share of a table that is held in memory at once, in bytes, and what a row takes of that besides
+/// its fields.
+const SHARE_BYTES: u64 = 192 << 20;
+const ROW_BYTES: u64 = 128;
 
 /// A pack is stored when it has grown to this many bytes.
 const PACK_BYTES: usize = 8 << 20;
@@ -80,7 +82,8 @@ pub(super) fn write(
             counted: (0, 0),
             report: (&mut *written, &mut *progress),
         };
-        let shares = count.bytes.div_ceil(SHARE_BYTES).max(1);
+        let bytes = count.bytes + count.rows * ROW_BYTES;
+        let shares = bytes.div_ceil(SHARE_BYTES).max(1);
         for index in 0..shares {
             let share = Share { index, of: shares };
             let rows = Rows::load(&lake.keys, &plan.layout, sources, position, share)?;

@@ -166,6 +166,7 @@ impl Lake {
             .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error))?;
         let alone = self.lock_ingest()?;
         self.finish_erasures()?;
+        self.follow_erasures()?;
         let layout = self.current_layout()?;
         let (tables, places) = tables(&layout);
         if tables.is_empty() {

@@ -35,7 +35,7 @@ fn a_rotation_changes_nothing_but_what_older_copies_tell() {
     // Two secrets, three data keys, a record key, three pseudonyms.
     assert_eq!(rotation, Rotation { epoch: 2, keys: 9 });
     let [first, second, .., last] = steps.as_slice() else { panic!("{steps:?}") };
-    assert_eq!([*first, *second], [RotationStep::Created(2), RotationStep::Current]);
+    assert_eq!([*first, *second], [RotationStep::Created(2), RotationStep::Current { keys: 9 }]);
     assert_eq!(*last, RotationStep::Destroyed);
     assert_eq!(opened(&lake), before);
     assert_eq!(opened(&world.open()), before);

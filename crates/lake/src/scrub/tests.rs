@@ -599,7 +599,7 @@ fn a_lake_that_lost_something_is_backed_up_restored_and_moved_without_it() {
     backup().unwrap();
     let keks = || Arc::new(Lake::keks_beside(&world.root(), &crate::testing::kek()));
     let restored = folder.path().join("restored");
-    crate::restore(&folder.path().join("backup"), &restored, keks()).unwrap();
+    crate::restore(&folder.path().join("backup"), &restored, keks(), &mut |_| {}).unwrap();
     assert_eq!(then(&Lake::open_with_keks(&restored, keks()).unwrap()), then(&lake));
     let moved = crate::Place::folder(folder.path().join("moved"));
     let done = lake.migrate(&moved, &mut |_| {}).unwrap();

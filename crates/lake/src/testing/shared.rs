@@ -74,6 +74,7 @@ pub(crate) fn at((database, store): (u16, u16), name: &str, folder: PathBuf) -> 
         endpoint: Some(format!("http://127.0.0.1:{store}")),
         region: Some("eu-west-1".to_owned()),
         access_key: Some(("anybody".to_owned(), Zeroizing::new("anything".to_owned()))),
+        put_if_absent: true,
     };
     Place { folder, metadata: Some(metadata), objects: Some(objects) }
 }

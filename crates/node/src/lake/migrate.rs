@@ -4,8 +4,8 @@ use crate::secrets::Secrets;
 use crate::serve::{keks, open_lake};
 use crate::settings::Settings;
 use aegle_lake::{FileKeks, Keks as _, MigrateStep, Migration};
+use aegle_progress::{Meter, Unit};
 use anyhow::{Result, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::Path;
 
 /// Copies the lake of one configuration to where another says.
@@ -14,10 +14,10 @@ pub(super) fn migrate(config: &Path, to: &Path) -> Result<()> {
     let secrets = Secrets::load(&old.secrets, old.key_file.as_deref())?;
     let place = new.lake.place(new.data.join("lake"))?;
     let lake = open_lake(&old, &secrets)?;
-    let bar = ProgressBar::hidden();
+    let mut meter = None;
     let Migration { rows, objects, copied, bytes } =
-        lake.migrate(&place, &mut |step| show(&bar, step))?;
-    bar.finish_and_clear();
+        lake.migrate(&place, &mut |step| show(&mut meter, step))?;
+    drop(meter);
     bring_keys(&keks(&old, &secrets)?, &keks(&new, &secrets)?)?;
     println!(
         "the lake is at its new place, too, and the same there: {rows} rows of its databases, \
@@ -42,15 +42,13 @@ fn bring_keys(old: &FileKeks, new: &FileKeks) -> Result<()> {
     Ok(())
 }
 
-fn show(bar: &ProgressBar, step: &MigrateStep) {
+fn show(meter: &mut Option<Meter>, step: &MigrateStep) {
     match step {
         MigrateStep::Begun { objects } => {
-            let style = "{bar:40} {pos}/{len} objects, {per_sec}, {eta} left";
-            bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));
-            bar.set_length(*objects);
-            bar.set_draw_target(ProgressDrawTarget::stderr());
+            *meter = Some(Meter::new("copying", Unit::Of("objects"), Some(*objects)));
         }
-        MigrateStep::Object { .. } => bar.inc(1),
-        MigrateStep::Keys | MigrateStep::Index => {}
+        MigrateStep::Object { .. } => meter.iter_mut().for_each(|meter| meter.advance(1)),
+        MigrateStep::Keys => meter.iter_mut().for_each(|meter| meter.rename("copying the index")),
+        MigrateStep::Index => {}
     }
 }

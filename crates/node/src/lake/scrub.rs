@@ -2,11 +2,10 @@
 
 use super::{Node, json};
 use aegle_lake::{Lake, ScrubOptions, ScrubReport, ScrubStep};
+use aegle_progress::{Meter, Unit};
 use anyhow::{Result, bail};
 use clap::Parser;
-use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 use std::num::NonZeroU64;
-use std::time::{Duration, Instant};
 
 /// Compare every object of the lake with its name, and bring what is damaged again from its source
 #[derive(Parser)]
@@ -43,66 +42,20 @@ const MIB: NonZeroU64 = NonZeroU64::new(1 << 20).expect("not zero");
 
 /// Looks at everything. It can be stopped at any moment: the next scrub goes on near where it was.
 fn scrub(lake: &Lake, options: ScrubOptions) -> Result<ScrubReport> {
-    let mut bar = None;
+    let mut meter = None;
     let report = lake.scrub(options, &mut |step| match step {
-        ScrubStep::Begun { bytes } => bar = Some(Bar::new(*bytes)),
-        ScrubStep::Read { bytes } => bar.iter_mut().for_each(|bar| bar.advance(*bytes)),
+        ScrubStep::Begun { bytes } => {
+            meter = Some(Meter::new("scrubbing", Unit::Bytes, Some(*bytes)));
+        }
+        ScrubStep::Read { bytes } => meter.iter_mut().for_each(|meter| meter.advance(*bytes)),
         ScrubStep::Mending { objects } => {
-            bar.take();
+            meter = None;
             if *objects > 0 {
                 eprintln!("{objects} objects are damaged");
             }
         }
     });
     Ok(report?)
-}
-
-/// How often a line is printed where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
-
-/// How far a scrub is: a bar on a terminal, plain lines elsewhere.
-struct Bar {
-    total: u64,
-    done: u64,
-    began: Instant,
-    told: Instant,
-    shown: ProgressBar,
-}
-
-impl Bar {
-    fn new(total: u64) -> Self {
-        let template = "scrub {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
-        let style = ProgressStyle::with_template(template).expect("a constant template");
-        let shown = ProgressBar::new(total).with_style(style);
-        if shown.is_hidden() {
-            eprintln!("scrub: {} to read", HumanBytes(total));
-        }
-        let now = Instant::now();
-        Self { total, done: 0, began: now, told: now, shown }
-    }
-
-    fn advance(&mut self, by: u64) {
-        self.done = (self.done + by).min(self.total);
-        self.shown.set_position(self.done);
-        if self.shown.is_hidden() && self.told.elapsed() >= LINE_EVERY {
-            self.told = Instant::now();
-            eprintln!("{}", self.line(self.began.elapsed()));
-        }
-    }
-
-    /// Where the work is after `elapsed`, as a line.
-    fn line(&self, elapsed: Duration) -> String {
-        let rate = (self.done / elapsed.as_secs().max(1)).max(1);
-        let left = HumanDuration(Duration::from_secs((self.total - self.done) / rate));
-        let show = |bytes| HumanBytes(bytes);
-        format!("scrub: {} of {}, {}/s, {left} left", show(self.done), show(self.total), show(rate))
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.shown.finish_and_clear();
-    }
 }
 
 fn show(report: &ScrubReport) -> String {
@@ -158,14 +111,5 @@ mod tests {
   pack ab12 of table `use` was cut short: lost; the source does not hold it any more
 1 sources were ingested anew";
         assert_eq!(show(&report), expected);
-    }
-
-    #[test]
-    fn a_line_tells_how_far_how_quick_and_how_long() {
-        let mut bar = Bar::new(3 << 20);
-        assert!(bar.line(Duration::from_secs(1)).starts_with("scrub: 0 B of 3.00 MiB, 1 B/s"));
-        bar.advance(1 << 20);
-        let line = bar.line(Duration::from_secs(1));
-        assert_eq!(line, "scrub: 1.00 MiB of 3.00 MiB, 1.00 MiB/s, 2 seconds left");
     }
 }

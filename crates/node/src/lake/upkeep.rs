@@ -1,10 +1,9 @@
 //! What a running node does for its lake by itself: repairs what a read found damaged, and looks at
 //! everything slowly, again and again.
 
-use crate::settings::Upkeep;
-use aegle_lake::{Lake, ScrubError, ScrubOptions, ScrubReport};
+use aegle_lake::{Lake, LakeSettings, ScrubError, ScrubOptions, ScrubReport};
 use jiff::{SignedDuration, Timestamp};
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -25,7 +24,9 @@ pub(crate) struct Caretaker {
 }
 
 impl Caretaker {
-    pub(crate) fn start(lake: Arc<Lake>, upkeep: Upkeep) -> std::io::Result<Self> {
+    pub(crate) fn start(lake: Arc<Lake>, settings: &LakeSettings) -> std::io::Result<Self> {
+        let LakeSettings { scrub_hours, scrub_mib_per_second, .. } = *settings;
+        let upkeep = Upkeep { scrub_hours, scrub_mib_per_second };
         let (stop, stopped) = mpsc::channel();
         let kept = Arc::clone(&lake);
         let work = move || {
@@ -34,6 +35,9 @@ impl Caretaker {
             // A read may have asked for it before the node was started.
             let mut mend = true;
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK) {
+                if let Err(error) = kept.follow_erasures() {
+                    warn!(error = %aegle_centre::chain(&error), "Could not look for erasures");
+                }
                 mend |= kept.wants_mending();
                 if mend {
                     let done = kept.mend();
@@ -63,6 +67,15 @@ impl Drop for Caretaker {
             warn!("The upkeep of the lake had panicked");
         }
     }
+}
+
+/// How a lake is looked after.
+#[derive(Debug, Clone, Copy)]
+struct Upkeep {
+    /// How long after a scrub the next one begins; 0 for none.
+    scrub_hours: u32,
+    /// How much a scrub reads in a second.
+    scrub_mib_per_second: NonZeroU32,
 }
 
 impl Upkeep {
@@ -104,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_scrub_is_due_after_a_while_then_at_its_interval_or_never() {
-        let daily = crate::settings::Lake::default().upkeep();
+        let daily = Upkeep { scrub_hours: 24, scrub_mib_per_second: NonZeroU32::MIN };
         let at = |hour: i64| Timestamp::from_second(hour * 3600).unwrap();
         assert_eq!(daily.due(at(0), None), Some(Timestamp::from_second(600).unwrap()));
         assert_eq!(daily.due(at(50), Some(at(30))), Some(at(54)));
