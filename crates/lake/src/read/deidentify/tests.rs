@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::IngestError;
-use crate::testing::{CATALOGUE, SECRETS, World, files};
+use crate::testing::{CATALOGUE, SECRETS, World};
 
 /// The catalogue of the small source with everything that may appear.
 fn open_catalogue() -> String {
@@ -233,8 +233,8 @@ fn a_project_has_a_plain_name() {
 fn rows_that_are_lost_for_good_are_counted_and_none_is_made_up() {
     let (world, lake) = world();
     let before = rows(&lake, "study");
-    for path in files(&world.root().join("raw")).into_keys() {
-        std::fs::remove_file(world.root().join("raw").join(path)).unwrap();
+    for path in world.raw().into_keys() {
+        world.damage(&path, None);
     }
     // What is still open could still be read.
     drop(lake);
