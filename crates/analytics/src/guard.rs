@@ -3,7 +3,8 @@
 //! A question has the form of a funnel. Below, rows: tables, joined by their patient, and filtered. Then
 //! one aggregate. Above it only what was aggregated: more arithmetic, an order, a limit. The aggregate is
 //! given hidden counts of patients, of each group and of those behind each of its numbers; a group with
-//! fewer than `k` in any of them is dropped before anything above sees it.
+//! fewer than `k` in any of them is dropped before anything above sees it. Plans come with their types
+//! made equal, so that every conversion stands in them.
 //!
 //! Invariants: what is not named here is refused; no answer holds a pseudonym; no group in an answer and
 //! no number in it comes from fewer than `k` patients. What this does not protect from stands in
@@ -41,8 +42,8 @@ pub enum Refusal {
     Expression(#[from] row_check::Refusal),
     /// An aggregate function.
     #[error(
-        "`{0}` is no aggregate that may be asked for; there are count, sum, avg, stddev, var, median, \
-         corr and covar, of columns and sums of them, without FILTER and ORDER BY"
+        "`{0}` is no aggregate that may be asked for; there are count, sum, avg, stddev, var, corr and \
+         covar, of columns and of sums and differences of columns, without FILTER and ORDER BY"
     )]
     Function(String),
     /// The plan cannot be changed as it must be.
@@ -50,64 +51,67 @@ pub enum Refusal {
     Plan(#[from] DataFusionError),
 }
 
-/// A question as it may be answered.
+/// A question as it may be answered, in two steps: what stands above the aggregate is asked of the groups
+/// that are shown and of nothing else, so that it cannot fail, or not, because of one that is not.
 #[derive(Debug)]
 pub struct Guarded {
-    /// Yields the answer, without the groups that are too small.
-    pub answer: LogicalPlan,
+    /// Yields the groups that are large enough.
+    pub groups: LogicalPlan,
     /// Yields one number: how many groups are too small.
     pub suppressed: LogicalPlan,
+    /// What stands above the aggregate, the outermost first.
+    above: Vec<LogicalPlan>,
 }
 
-/// Changes a question so that no group of fewer than `k` patients is seen.
+impl Guarded {
+    /// Yields the answer, when a plan yields the groups.
+    pub fn answer(self, groups: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        let put = |input, plan: LogicalPlan| plan.with_new_exprs(plan.expressions(), vec![input]);
+        self.above.into_iter().rev().try_fold(groups, put)
+    }
+}
+
+/// Changes a question, whose types agree, so that no group of fewer than `k` patients is seen.
 pub fn guard(plan: LogicalPlan, k: u32) -> Result<Guarded, Refusal> {
-    let mut suppressed = None;
-    let answer = above(plan, k, &mut suppressed)?;
-    let suppressed = suppressed.ok_or(Refusal::NotGroups("this"))?;
-    Ok(Guarded { answer, suppressed })
-}
-
-/// What may stand above the aggregate.
-fn above(
-    plan: LogicalPlan,
-    k: u32,
-    suppressed: &mut Option<LogicalPlan>,
-) -> Result<LogicalPlan, Refusal> {
     let refused = |what| Err(Refusal::NotGroups(what));
-    match plan {
-        LogicalPlan::Aggregate(aggregate) => {
-            let (shown, held_back) = groups(&aggregate, k)?;
-            *suppressed = Some(held_back);
-            Ok(shown)
-        }
-        LogicalPlan::Projection(_)
-        | LogicalPlan::Filter(_)
-        | LogicalPlan::Sort(_)
-        | LogicalPlan::Limit(_)
-        | LogicalPlan::SubqueryAlias(_) => {
-            let expressions = plan.expressions();
-            expressions.iter().try_for_each(row_check::above)?;
-            let input = plan.inputs().into_iter().next().ok_or(Refusal::NotGroups("this"))?;
-            let input = above(input.clone(), k, suppressed)?;
-            Ok(plan.with_new_exprs(expressions, vec![input])?)
-        }
-        LogicalPlan::TableScan(_) | LogicalPlan::Join(_) => refused("a list of rows"),
-        LogicalPlan::Distinct(_) => refused("DISTINCT"),
-        LogicalPlan::Window(_) => refused("a window function"),
-        LogicalPlan::Union(_) => refused("a union"),
-        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => refused("EXPLAIN"),
-        LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) => {
-            refused("a statement that changes something")
-        }
-        LogicalPlan::Statement(_) | LogicalPlan::DescribeTable(_) => refused("this statement"),
-        _ => refused("a question of this form"),
+    let (mut plan, mut above) = (plan, Vec::new());
+    loop {
+        let next = match &plan {
+            LogicalPlan::Aggregate(aggregate) => {
+                let (groups, suppressed) = groups(aggregate, k)?;
+                return Ok(Guarded { groups, suppressed, above });
+            }
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::Sort(_)
+            | LogicalPlan::Limit(_)
+            | LogicalPlan::SubqueryAlias(_) => {
+                plan.expressions().iter().try_for_each(row_check::above)?;
+                plan.inputs().into_iter().next().ok_or(Refusal::NotGroups("this"))?.clone()
+            }
+            LogicalPlan::TableScan(_) | LogicalPlan::Join(_) => return refused("a list of rows"),
+            LogicalPlan::Distinct(_) => return refused("DISTINCT"),
+            LogicalPlan::Window(_) => return refused("a window function"),
+            LogicalPlan::Union(_) => return refused("a union"),
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => return refused("EXPLAIN"),
+            LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) => {
+                return refused("a statement that changes something");
+            }
+            LogicalPlan::Statement(_) | LogicalPlan::DescribeTable(_) => {
+                return refused("this statement");
+            }
+            _ => return refused("a question of this form"),
+        };
+        above.push(plan);
+        plan = next;
     }
 }
 
 /// The groups that are large enough, and how many are not.
 fn groups(aggregate: &Aggregate, k: u32) -> Result<(LogicalPlan, LogicalPlan), Refusal> {
     let patient = patient(&below(&aggregate.input)?);
-    aggregate.group_expr.iter().try_for_each(row_check::below)?;
+    let schema = aggregate.input.schema();
+    aggregate.group_expr.iter().try_for_each(|group| row_check::below(group, schema))?;
     let mut hidden = vec![count_distinct(patient.clone())];
     for expression in &aggregate.aggr_expr {
         hidden.extend(patients_behind(expression, &patient)?);
@@ -144,7 +148,7 @@ fn below(plan: &LogicalPlan) -> Result<Vec<Column>, Refusal> {
             _ => Err(Refusal::Below("a query in a query")),
         },
         LogicalPlan::Filter(filter) => {
-            row_check::below(&filter.predicate)?;
+            row_check::below(&filter.predicate, filter.input.schema())?;
             below(&filter.input)
         }
         LogicalPlan::Join(join) => joined(join),
@@ -175,13 +179,20 @@ fn joined(join: &Join) -> Result<Vec<Column>, Refusal> {
     let same = |one: &Expr, other: &Expr| {
         (is(&left, one) && is(&right, other)) || (is(&right, one) && is(&left, other))
     };
+    // Of both sides: a join of some kinds has fewer columns.
+    let schema = join.left.schema().join(join.right.schema())?;
     let mut by_patient = false;
+    // In an outer join a row is there whether a condition holds or not, and the number of rows would tell.
+    let is_inner = join.join_type == JoinType::Inner;
+    let outer = || Err(Refusal::Below("another condition in the ON of an outer join"));
     for (one, other) in &join.on {
         if same(one, other) {
             by_patient = true;
+        } else if !is_inner {
+            return outer();
         } else {
-            row_check::below(one)?;
-            row_check::below(other)?;
+            row_check::below(one, &schema)?;
+            row_check::below(other, &schema)?;
         }
     }
     for condition in join.filter.iter().flat_map(split_conjunction) {
@@ -189,7 +200,8 @@ fn joined(join: &Join) -> Result<Vec<Column>, Refusal> {
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if same(left, right) => {
                 by_patient = true;
             }
-            condition => row_check::below(condition)?,
+            _ if !is_inner => return outer(),
+            condition => row_check::below(condition, &schema)?,
         }
     }
     if !by_patient {
@@ -224,14 +236,16 @@ fn patients_behind(expression: &Expr, patient: &Expr) -> Result<Option<Expr>, Re
     let arguments = parameters.args.as_slice();
     match (aggregate.func.name(), parameters.distinct, arguments) {
         ("count", false, [Expr::Literal(..)]) => Ok(None),
-        ("count", true, [argument]) if is_patient(argument) => Ok(None),
-        ("count", _, [argument]) => {
-            row_check::column(argument)?;
+        ("count", distinct, [argument]) => {
+            // The patients of an outer join may be few.
+            if !(distinct && is_patient(argument)) {
+                row_check::column(argument)?;
+            }
             Ok(Some(with_values(aggregate, patient)?))
         }
         (
-            "sum" | "avg" | "stddev" | "stddev_pop" | "var" | "var_pop" | "median" | "corr"
-            | "covar_samp" | "covar_pop",
+            "sum" | "avg" | "stddev" | "stddev_pop" | "var" | "var_pop" | "corr" | "covar_samp"
+            | "covar_pop",
             false,
             [_] | [_, _],
         ) => {

@@ -15,11 +15,15 @@ use std::path::Path;
 
 /// The longest line, in bytes.
 const LINE_MAX: u64 = 1 << 20;
+/// How much of a refusal is kept, in bytes.
+const WORDS_MAX: usize = 4 << 10;
 
 /// What came of a question, or of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// It was asked; another line says what came of it. If none does, it was stopped.
+    Asked,
     /// Rows were shown, and groups held back.
     Answered {
         /// How many rows.
@@ -38,6 +42,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The same in few words: a refusal may quote much of a question.
+    fn shortened(mut self) -> Self {
+        if let Self::Refused(words) | Self::Failed(words) = &mut self
+            && words.len() > WORDS_MAX
+        {
+            words.truncate(words.floor_char_boundary(WORDS_MAX));
+            words.push('…');
+        }
+        self
+    }
+}
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,8 +71,11 @@ pub struct Entry {
     pub project: String,
     /// The fewest patients of a group.
     pub k: u32,
-    /// The question; empty for a refresh.
+    /// The question; empty for a refresh, and where [`of`](Self::of) says which one it was.
     pub sql: String,
+    /// The number of the line with the question that this is the outcome of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -67,15 +87,18 @@ pub struct Event<'a> {
     pub project: &'a str,
     /// The fewest patients of a group.
     pub k: u32,
-    /// The question; empty for a refresh.
+    /// The question; empty for a refresh, and where `of` says which one it was.
     pub sql: &'a str,
+    /// The number of the line with the question.
+    pub of: Option<u64>,
     /// What came of it.
     pub outcome: Outcome,
 }
 
-/// Adds a line. It is on disk when this returns; a journal that does not hold together takes none.
-pub fn append(path: &Path, event: Event<'_>) -> Result<()> {
-    let add = || -> Result<()> {
+/// Adds a line and tells its number. It is on disk when this returns, whole or not at all; a journal that
+/// does not hold together takes none.
+pub fn append(path: &Path, event: Event<'_>) -> Result<u64> {
+    let add = || -> Result<u64> {
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
         file.lock()?;
@@ -88,12 +111,21 @@ pub fn append(path: &Path, event: Event<'_>) -> Result<()> {
             project: event.project.to_owned(),
             k: event.k,
             sql: event.sql.to_owned(),
-            outcome: event.outcome,
+            of: event.of,
+            outcome: event.outcome.shortened(),
         };
         let mut line = serde_json::to_vec(&entry)?;
         line.push(b'\n');
-        file.write_all(&line)?;
-        Ok(file.sync_all()?)
+        let end = file.metadata()?.len();
+        if let Err(error) = file.write_all(&line).and_then(|()| file.sync_all()) {
+            file.set_len(end)?;
+            return Err(error.into());
+        }
+        if number == 0 {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(number + 1)
     };
     add().with_context(|| {
         format!("could not keep in the journal `{}` what was asked", path.display())
@@ -161,7 +193,7 @@ mod tests {
 
     fn event(sql: &str) -> Event<'_> {
         let outcome = Outcome::Answered { rows: 3, suppressed: 1 };
-        Event { project: "study", k: 10, sql, outcome }
+        Event { project: "study", k: 10, sql, of: None, outcome }
     }
 
     fn journal() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -181,6 +213,17 @@ mod tests {
         assert_eq!(asked, [(1, "SELECT 1"), (2, "SELECT '\n'"), (3, "SELECT 3")]);
         let user = rustix::process::getuid().as_raw().to_string();
         assert!(entries.iter().all(|entry| entry.user.starts_with(&user) && entry.k == 10));
+    }
+
+    #[test]
+    fn many_words_are_shortened() {
+        let (_folder, path) = journal();
+        let outcome = Outcome::Refused("é".repeat(1 << 20));
+        append(&path, Event { outcome, ..event("") }).unwrap();
+        append(&path, event("SELECT 5")).unwrap();
+        let entries = read(&path).unwrap();
+        let Outcome::Refused(words) = &entries[3].outcome else { panic!() };
+        assert!(words.len() <= WORDS_MAX + 3 && words.ends_with('…'));
     }
 
     #[test]

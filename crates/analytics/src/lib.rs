@@ -25,6 +25,7 @@ use config::Config;
 use project::Project;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
 
 /// Questions about groups of patients, over de-identified tables.
 #[derive(Parser)]
@@ -80,20 +81,27 @@ fn run(cli: &Cli) -> Result<()> {
     let name = cli.project.as_deref().context("give the project: --project NAME")?;
     let config = Config::load(config)?;
     let project = Project::new(&config.lake(), name)?;
-    let runtime = tokio::runtime::Runtime::new().context("could not start")?;
+    let runtime = Runtime::new().context("could not start")?;
+    let done = answer(cli, &runtime, &config, &project);
+    // A question that took too long may still be at work.
+    runtime.shutdown_background();
+    done
+}
+
+fn answer(cli: &Cli, runtime: &Runtime, config: &Config, project: &Project) -> Result<()> {
     match &cli.command {
         Command::Refresh { k } => {
             aegle_progress::can_be_stopped();
             let lake = config.open_lake()?;
-            let report = runtime.block_on(refresh::refresh(&lake, &project, *k))?;
+            let report = runtime.block_on(refresh::refresh(&lake, project, *k))?;
             println!("{report}");
         }
         Command::Query { sql, format, out } => {
-            let answered = runtime.block_on(query::query(&project, sql))?;
+            let answered = runtime.block_on(query::query(project, sql))?;
             answer::write(&answered, *format, out.as_deref())?;
             eprintln!("{}", answered.summary());
         }
-        Command::Schema => print!("{}", runtime.block_on(query::schema(&project))?),
+        Command::Schema => print!("{}", runtime.block_on(query::schema(project))?),
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub const K_DEFAULT: u32 = 10;
 
 /// A project of a lake, whether or not it was made.
+#[derive(Debug, Clone)]
 pub struct Project {
     place: aegle_lake::Project,
 }

@@ -10,21 +10,27 @@ use crate::project::Project;
 use crate::refresh::load;
 use anyhow::{Context, Result, anyhow, bail};
 use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use datafusion::catalog::MemTable;
+use datafusion::common::{Column, DataFusionError};
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::StreamExt;
+use sha2::{Digest as _, Sha256};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest question, in bytes.
-pub const SQL_MAX: usize = 64 << 10;
+pub const SQL_MAX: usize = 16 << 10;
 /// The most rows of an answer.
 pub const ROWS_MAX: usize = 100_000;
+/// The most groups that an answer is made of.
+const GROUPS_MAX: usize = 1_000_000;
 /// The most memory that a question may take.
 const MEMORY_MAX: usize = 1 << 30;
 /// The longest that a question may take.
@@ -37,7 +43,7 @@ pub struct Answered {
     pub schema: SchemaRef,
     /// The rows.
     pub batches: Vec<RecordBatch>,
-    /// How many groups were too small to be shown.
+    /// How many groups were too small to be shown, for the journal.
     pub suppressed: u64,
     /// The fewest patients of a group.
     pub k: u32,
@@ -51,18 +57,21 @@ impl Answered {
 
     /// For who asked, beside the answer.
     pub fn summary(&self) -> String {
-        let (rows, Self { suppressed, k, .. }) = (self.rows(), self);
-        format!("{rows} rows; {suppressed} groups of fewer than {k} patients are not shown")
+        // How many are not shown would tell of a group of one whether it is there.
+        format!("{} rows; groups of fewer than {} patients are not shown", self.rows(), self.k)
     }
 }
 
-/// Answers a question. It is in the journal when this returns, whatever came of it.
+/// Answers a question. That it was asked is in the journal before it is looked at, and what came of it when
+/// this returns.
 pub async fn query(project: &Project, sql: &str) -> Result<Answered> {
     let k = project.k()?.with_context(|| missing(project))?;
-    if sql.len() > SQL_MAX {
-        bail!("the question is longer than {SQL_MAX} bytes");
-    }
-    let answered = answer(project, sql, k).await;
+    let keep = |sql: &str, of: Option<u64>, outcome| {
+        let event = Event { project: project.name(), k, sql, of, outcome };
+        journal::append(&project.journal(), event)
+    };
+    let asked = keep(&kept(sql), None, Outcome::Asked)?;
+    let answered = answer_in_time(project, sql, k).await;
     let outcome = match &answered {
         Ok(answered) => {
             Outcome::Answered { rows: answered.rows(), suppressed: answered.suppressed }
@@ -70,11 +79,20 @@ pub async fn query(project: &Project, sql: &str) -> Result<Answered> {
         Err(Unanswered::Refused(error)) => Outcome::Refused(format!("{error:#}")),
         Err(Unanswered::Failed(error)) => Outcome::Failed(format!("{error:#}")),
     };
-    journal::append(&project.journal(), Event { project: project.name(), k, sql, outcome })
-        .context("the answer is not shown")?;
+    keep("", Some(asked), outcome).context("the answer is not shown")?;
     answered.map_err(|error| match error {
         Unanswered::Refused(error) | Unanswered::Failed(error) => error,
     })
+}
+
+/// What the journal keeps of a question: all of it, unless it is too long.
+fn kept(sql: &str) -> String {
+    if sql.len() <= SQL_MAX {
+        return sql.to_owned();
+    }
+    let begin = &sql[..sql.floor_char_boundary(1024)];
+    let hash = hex::encode(Sha256::digest(sql));
+    format!("{begin}… ({} bytes with the SHA-256 {hash})", sql.len())
 }
 
 /// The project's tables and columns, a line each.
@@ -95,24 +113,62 @@ enum Unanswered {
     Failed(anyhow::Error),
 }
 
+async fn answer_in_time(project: &Project, sql: &str, k: u32) -> Result<Answered, Unanswered> {
+    if sql.len() > SQL_MAX {
+        return Err(Unanswered::Refused(anyhow!("the question is longer than {SQL_MAX} bytes")));
+    }
+    let (project, sql) = (project.clone(), sql.to_owned());
+    // A task of its own: who plans does not give way.
+    let mut task = tokio::spawn(async move { answer(&project, &sql, k).await });
+    if let Ok(ended) = tokio::time::timeout(TIME_MAX, &mut task).await {
+        return ended.unwrap_or_else(|_| Err(Unanswered::Failed(anyhow!("the question failed"))));
+    }
+    task.abort();
+    let seconds = TIME_MAX.as_secs();
+    Err(Unanswered::Failed(anyhow!("it takes longer than {seconds} s; ask for less")))
+}
+
 async fn answer(project: &Project, sql: &str, k: u32) -> Result<Answered, Unanswered> {
     let context = open(project).await.map_err(Unanswered::Failed)?;
-    let planned = context.state().create_logical_plan(sql).await;
     // What the planner says quotes the question and the tables' columns, and no row.
-    let plan = planned.map_err(|error| Unanswered::Refused(anyhow!(error.strip_backtrace())))?;
-    let guarded = guard(plan, k).map_err(|refusal| Unanswered::Refused(refusal.into()))?;
-    let run = tokio::time::timeout(TIME_MAX, run(&context, guarded, k)).await;
-    let late = || anyhow!("it takes longer than {} s; ask for less", TIME_MAX.as_secs());
-    run.map_err(|_| Unanswered::Failed(late()))?.map_err(Unanswered::Failed)
+    let refused = |error: DataFusionError| Unanswered::Refused(anyhow!(error.strip_backtrace()));
+    let state = context.state();
+    let plan = state.create_logical_plan(sql).await.map_err(refused)?;
+    let analyzer = state.analyzer();
+    let plan = analyzer.execute_and_check(plan, state.config_options(), |_, _| {});
+    let guarded = guard(plan.map_err(refused)?, k);
+    let guarded = guarded.map_err(|refusal| Unanswered::Refused(refusal.into()))?;
+    run(&context, guarded, k).await.map_err(Unanswered::Failed)
 }
 
 async fn run(context: &SessionContext, guarded: Guarded, k: u32) -> Result<Answered> {
-    let (schema, batches) = collect(context, guarded.answer, ROWS_MAX).await?;
-    let (_, counts) = collect(context, guarded.suppressed, 1).await?;
+    let (_, counts) = collect(context, guarded.suppressed.clone(), 1).await?;
     let count = counts.iter().find(|batch| batch.num_rows() == 1).context("nothing was counted")?;
     let count = count.column(0).as_primitive::<Int64Type>().value(0);
     let suppressed = u64::try_from(count).context("nothing was counted")?;
+    let plan = guarded.groups.clone();
+    let (schema, groups) = collect(context, plan.clone(), GROUPS_MAX).await?;
+    let answer = guarded.answer(found(&plan, &schema, groups)?)?;
+    let (schema, batches) = collect(context, answer, ROWS_MAX).await?;
     Ok(Answered { schema, batches, suppressed, k })
+}
+
+/// Yields what a plan has yielded, under the same names.
+fn found(plan: &LogicalPlan, schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<LogicalPlan> {
+    let place = |place: usize| format!("c{place}");
+    let fields = schema.fields().iter().enumerate();
+    let fields = fields.map(|(number, field)| field.as_ref().clone().with_name(place(number)));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let rename =
+        |batch: RecordBatch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec());
+    let batches = batches.into_iter().map(rename).collect::<Result<Vec<_>, _>>()?;
+    let table = MemTable::try_new(Arc::clone(&schema), vec![batches])?;
+    let scan = LogicalPlanBuilder::scan("groups", provider_as_source(Arc::new(table)), None)?;
+    let named = plan.schema().iter().enumerate().map(|(number, (qualifier, field))| {
+        Expr::Column(Column::new(Some("groups"), place(number)))
+            .alias_qualified(qualifier.cloned(), field.name())
+    });
+    Ok(scan.project(named)?.build()?)
 }
 
 async fn collect(

@@ -78,7 +78,6 @@ struct Writing {
 pub async fn refresh(lake: &Lake, project: &Project, k: Option<u32>) -> Result<Report> {
     let mut source = lake.deidentify(project.name())?;
     let k = k.or(project.k()?).unwrap_or(K_DEFAULT);
-    project.keep_k(k)?;
     let patients = source.left();
     let mut tables = Vec::new();
     for table in source.tables() {
@@ -90,8 +89,13 @@ pub async fn refresh(lake: &Lake, project: &Project, k: Option<u32>) -> Result<R
         report.tables.push(table.finish().await?);
     }
     forget_others(project.tables(), &report)?;
+    source.check()?;
+    project.keep_k(k)?;
     let outcome = Outcome::Refreshed { rows: report.rows() };
-    journal::append(&project.journal(), Event { project: project.name(), k, sql: "", outcome })?;
+    journal::append(
+        &project.journal(),
+        Event { project: project.name(), k, sql: "", of: None, outcome },
+    )?;
     Ok(report)
 }
 

@@ -1,13 +1,14 @@
 //! Which expressions may stand where in a question.
 //!
 //! Invariants: none holds the pseudonym or a question of its own; none can fail because of one row's
-//! value, for a failure would tell that there is such a row; what is summed up is linear in its columns,
-//! so that no condition can hide one patient's value in a sum over many.
+//! value, for a failure would tell that there is such a row; what is summed up is made of columns by
+//! adding and subtracting, so that no condition can hide one patient's value in a sum over many.
 
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable as _, Operator};
 
 pub(crate) use aegle_lake::catalogue::PSEUDONYM;
 
@@ -24,15 +25,14 @@ pub enum Refusal {
     Unknown(String),
     /// A sum of something else than columns.
     #[error(
-        "`{0}` cannot be aggregated: aggregate columns, and sums and multiples of them; conditions \
-         belong into WHERE or GROUP BY"
+        "`{0}` cannot be aggregated: aggregate columns, and sums and differences of columns; conditions \
+         belong into WHERE or GROUP BY, and other numbers outside of the aggregate"
     )]
     NotLinear(String),
 }
 
-/// Functions that never fail, whatever the row.
-const FUNCTIONS: [&str; 19] = [
-    "abs",
+/// Functions that never fail, whatever the row. `round` does with a second argument.
+const FUNCTIONS: [&str; 17] = [
     "btrim",
     "ceil",
     "character_length",
@@ -49,27 +49,70 @@ const FUNCTIONS: [&str; 19] = [
     "round",
     "starts_with",
     "strpos",
-    "substr",
     "upper",
 ];
 
-/// Checks an expression over rows: of a condition, of a group.
-pub(crate) fn below(expression: &Expr) -> Result<(), Refusal> {
+/// Checks an expression over rows: of a condition, of a group. `schema` is that of the rows.
+pub(crate) fn below(expression: &Expr, schema: &DFSchema) -> Result<(), Refusal> {
     every_part(expression, &|part| match part {
         Expr::Column(column) if column.name == PSEUDONYM => Err(Refusal::Pseudonym),
-        Expr::BinaryExpr(BinaryExpr { op: Operator::Divide | Operator::Modulo, right, .. })
-            if !is_nonzero(right) =>
-        {
-            Err(unknown(part))
-        }
-        Expr::Cast(cast) if !matches!(*cast.expr, Expr::Literal(..)) => Err(unknown(part)),
+        part if can_fail(part, schema) => Err(unknown(part)),
         part => known(part),
     })
 }
 
-/// Checks an expression over what was aggregated.
+/// Checks an expression over groups that are shown.
 pub(crate) fn above(expression: &Expr) -> Result<(), Refusal> {
     every_part(expression, &known)
+}
+
+/// Whether a value of a row can make this fail.
+fn can_fail(part: &Expr, schema: &DFSchema) -> bool {
+    let kind = |side: &Expr| side.get_type(schema).ok();
+    let is_plain = |side: &Expr| kind(side).is_some_and(|kind| is_number(&kind));
+    let is_day = |side: &Expr| kind(side) == Some(DataType::Date32);
+    match part {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+            Operator::Divide | Operator::Modulo => {
+                !is_safe_divisor(right) || !is_plain(left) || !is_plain(right)
+            }
+            // Integers wrap; instants, decimals and intervals overflow. Days may be subtracted.
+            Operator::Minus if is_day(left) && is_day(right) => false,
+            Operator::Plus | Operator::Minus | Operator::Multiply => {
+                !is_plain(left) || !is_plain(right)
+            }
+            _ => false,
+        },
+        Expr::Cast(cast) => {
+            let is_safe = |from| is_safe_cast(&from, cast.field.data_type());
+            !matches!(*cast.expr, Expr::Literal(..)) && !kind(&cast.expr).is_some_and(is_safe)
+        }
+        Expr::ScalarFunction(ScalarFunction { func, args }) => match func.name() {
+            "round" => args.len() > 1,
+            "date_part" | "date_trunc" => !matches!(args.first(), Some(Expr::Literal(..))),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn is_number(kind: &DataType) -> bool {
+    matches!(kind, DataType::Int32 | DataType::Int64 | DataType::Float64)
+}
+
+/// Whether every value can be converted, such as when the engine makes types equal.
+fn is_safe_cast(from: &DataType, to: &DataType) -> bool {
+    let is_text =
+        |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    match (from, to) {
+        // Days reach further than the finest unit.
+        (DataType::Date32, DataType::Timestamp(unit, _)) => *unit != TimeUnit::Nanosecond,
+        // No table has an instant that does not fit the finest unit.
+        (DataType::Int32 | DataType::Int64, DataType::Int64 | DataType::Float64)
+        | (DataType::Timestamp(..), DataType::Timestamp(..))
+        | (DataType::Null, _) => true,
+        (from, to) => from == to || is_text(from) && is_text(to),
+    }
 }
 
 /// Checks that an expression is a column, not the pseudonym.
@@ -81,26 +124,17 @@ pub(crate) fn column(expression: &Expr) -> Result<(), Refusal> {
     }
 }
 
-/// Checks that an expression is a sum of columns and of multiples of them.
+/// Checks that an expression is made of columns by adding and subtracting. A number that is written there
+/// could be so large that what is added to it is rounded off, or not, which is a condition.
 pub(crate) fn linear(expression: &Expr) -> Result<(), Refusal> {
-    let refused = || Refusal::NotLinear(expression.to_string());
     match expression {
         Expr::Alias(alias) => linear(&alias.expr),
         Expr::Negative(negated) => linear(negated),
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (&**left, op, &**right) {
-            (Expr::Literal(..), Operator::Multiply | Operator::Plus | Operator::Minus, other)
-            | (other, Operator::Multiply | Operator::Plus | Operator::Minus, Expr::Literal(..)) => {
-                linear(other)
-            }
-            (left, Operator::Plus | Operator::Minus, right) => {
-                linear(left).and_then(|()| linear(right))
-            }
-            _ => Err(refused()),
-        },
-        other => column(other).map_err(|refusal| match refusal {
-            Refusal::Pseudonym => refusal,
-            _ => refused(),
-        }),
+        Expr::Cast(cast) if is_number(cast.field.data_type()) => linear(&cast.expr),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus | Operator::Minus, right }) => {
+            linear(left).and_then(|()| linear(right))
+        }
+        other => column(other),
     }
 }
 
@@ -173,10 +207,11 @@ fn is_known(operator: Operator) -> bool {
     )
 }
 
-/// Whether a divisor is a number that is written there, and not zero.
-fn is_nonzero(divisor: &Expr) -> bool {
+/// Whether a divisor is a number that is written there and by which every number can be divided: not
+/// zero, and not -1, whose quotient of the least integer is none.
+fn is_safe_divisor(divisor: &Expr) -> bool {
     match divisor {
-        Expr::Literal(ScalarValue::Int64(Some(number)), _) => *number != 0,
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) => *number > 0,
         Expr::Literal(ScalarValue::Float64(Some(number)), _) => *number != 0.0,
         _ => false,
     }

@@ -102,7 +102,9 @@ impl Column {
             }
             (Self::Date(column), _) => column.append_null(),
             (Self::Time(column), Value::Time(time)) => {
-                column.append_value(time.instant().as_microsecond());
+                // Engines compare instants in nanoseconds, and one that does not fit would fail.
+                let instant = time.instant().as_microsecond();
+                column.append_option(instant.checked_mul(1_000).map(|_| instant));
             }
             (Self::Time(column), _) => column.append_null(),
             (Self::Text(column), Value::Text(text)) => column.append_value(text),
@@ -149,7 +151,9 @@ mod tests {
         let values: Vec<_> =
             kinds.iter().map(|(_, kind, field)| kind.parse(field).unwrap()).collect();
         rows.push("aa", &values);
-        rows.push("bb", &vec![Value::Null; values.len()]);
+        let mut far = vec![Value::Null; values.len()];
+        far[3] = Kind::Time.parse("2300-01-01T00:00:00Z").unwrap();
+        rows.push("bb", &far);
         assert_eq!(rows.count(), 2);
         let shown = pretty_format_batches(&[rows.take().unwrap()]).unwrap().to_string();
         let lines: Vec<_> = shown.lines().collect();

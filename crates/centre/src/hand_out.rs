@@ -3,10 +3,7 @@
 use crate::submit::now;
 use crate::{Centre, Error};
 use aegle_lake::{Delivery, ReadError, Shape};
-use aegle_ledger::{
-    Deliver, Missing, OpenedRequest, PartDelivery, Permit, PermitError, Receipt, VerifiedReceipt,
-    admit,
-};
+use aegle_ledger::{Missing, OpenedRequest, Permit, PermitError, Receipt, VerifiedReceipt, admit};
 use aegle_model::{Canonical, CentreId, RecordKey, Timestamp};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::sync::Arc;
@@ -39,7 +36,12 @@ impl Centre {
             return Err(Error::Forbidden { who: "the requester's own centre" });
         }
         match self.permit(&receipt, &opened).await? {
-            Some(permit) => self.let_go(permit).await,
+            Some(permit) => {
+                // To its end, so that its lineage is told even when who asked is gone.
+                let centre = self.clone();
+                let part = tokio::spawn(async move { centre.let_go(permit).await });
+                part.await.map_err(Error::internal)?
+            }
             None => self.nothing_to_show(&receipt, &opened).await,
         }
     }
@@ -74,9 +76,12 @@ impl Centre {
         if !self.parts().store.hand_out(request, time, past)? {
             return Err(Error::Conflict(ANSWERED.into()));
         }
+        // Until the report is kept: a crash in between is told of at the next start.
+        let remembered = self.parts().lake.remember(request);
         let nobody = self.is_own_nobody(permit.patient());
         let read = self
             .with_lake(move |lake| {
+                remembered?;
                 if nobody {
                     let answer = (permit.request(), permit.receipt());
                     lake.empty_part(permit.recipient(), answer, Shape::Tables)
@@ -89,8 +94,7 @@ impl Centre {
             Ok(delivery) => Ok(delivery.lineage()),
             Err(_) => Err(Missing::Failed),
         };
-        let parts = vec![PartDelivery { centre: self.id(), result }];
-        self.report(Deliver { request, parts }).await?;
+        self.report_own(request, result).await?;
         match read {
             Ok(Delivery { sealed, .. }) => Ok(sealed),
             Err(error) => {

@@ -21,11 +21,13 @@ pub(crate) enum Attribution<P> {
 
 impl<P: Ord> Attribution<P> {
     /// Reads the table that `table` looks its patients up through, if it does. `name` turns a
-    /// patient number into a `P`, or leaves the patient out. Holes of the other table are its own.
+    /// patient number into a `P`, or leaves the patient out. Holes of the other table are its own, but
+    /// for those that keep it from being read now: without it, nobody's rows would be found.
     pub(crate) fn load(
         catalogue: &Catalogue,
         sources: &mut Sources,
         table: &Table,
+        findings: &mut Findings,
         mut name: impl FnMut(&[u8]) -> Option<P>,
     ) -> Self {
         let (through, on) = match &table.patient {
@@ -48,6 +50,9 @@ impl<P: Ord> Attribution<P> {
                     found.entry(value.into()).or_default().insert(patient);
                 }
             }
+        }
+        for found in ignored.into_sorted().into_iter().filter(|found| found.hole.may_pass()) {
+            findings.add(&found.file, None, found.hole);
         }
         let patients = found.into_iter().map(|(value, set)| (value, set.into_iter().collect()));
         Self::Through { on: on.clone(), patients: patients.collect() }

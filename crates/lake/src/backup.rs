@@ -26,6 +26,8 @@ pub use restore::{RestoreError, RestoreStep, Restored, restore};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 const MAGIC: [u8; 16] = *b"aegle lake bak1\n";
 const SNAPSHOT: &str = "snapshot";
@@ -34,6 +36,10 @@ const OBJECTS: &str = "objects";
 const PLACE: &[u8] = b"backup";
 /// How much of an object is held in memory.
 const AT_ONCE: usize = 4 << 20;
+/// How often a lock is asked for, and how long to wait in between: a process that is just being
+/// started holds for a moment whatever the one that starts it has locked.
+const TRIES: usize = 4;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a backup holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +79,9 @@ pub enum BackupError {
     /// Somebody else writes to the folder.
     #[error("another backup into `{}` is running; wait for its end", .0.display())]
     Busy(PathBuf),
+    /// Somebody else backs up the same lake.
+    #[error("another backup of the lake in `{}` is running; wait for its end", .0.display())]
+    LakeBusy(PathBuf),
     /// A file of the backup cannot be used.
     #[error("could not use `{}`", .path.display())]
     Io {
@@ -105,6 +114,8 @@ pub enum BackupError {
 struct Taken {
     /// Removed in the end.
     folder: PathBuf,
+    /// Held until then: another backup of the lake would use the same folder.
+    _alone: File,
     epoch: KeyEpoch,
     key: crypt::Secret,
     /// What stands in front of the sealed bytes and is bound to them.
@@ -114,7 +125,7 @@ struct Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        // What is left is removed by the next backup.
+        // What is left is removed when the lake is opened next, by an erasure, or by the next backup.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -129,7 +140,7 @@ impl Lake {
         progress: &mut dyn FnMut(&BackupStep),
     ) -> Result<BackupReport, BackupError> {
         fs::create_dir_all(dir.join(OBJECTS)).map_err(failed(dir))?;
-        let _alone = lock(dir)?;
+        let _alone = lock(&dir.join("lock"))?.ok_or_else(|| BackupError::Busy(dir.to_owned()))?;
         let taken = self.take(height)?;
         let objects = taken.objects.len() as u64;
         progress(&BackupStep::Taken { objects });
@@ -151,15 +162,29 @@ impl Lake {
         Ok(report)
     }
 
+    /// Removes what a backup that was killed has left, which are rows of the index that an erasure
+    /// has to reach. Nothing while a backup is running: it removes them itself.
+    pub(crate) fn remove_backup_left(&self) -> Result<(), BackupError> {
+        match self.lock_backup()? {
+            Some(_alone) => remove(&self.backup_left()),
+            None => Ok(()),
+        }
+    }
+
+    fn backup_left(&self) -> PathBuf {
+        self.root.join("backup.partial")
+    }
+
+    fn lock_backup(&self) -> Result<Option<File>, BackupError> {
+        lock(&self.root.join("backup.lock"))
+    }
+
     /// Copies index and keys aside.
     fn take(&self, height: u64) -> Result<Taken, BackupError> {
+        let alone = self.lock_backup()?.ok_or_else(|| BackupError::LakeBusy(self.root.clone()))?;
         let _no_rotation = self.lock_keys()?;
-        let folder = self.root.join("backup.partial");
-        if let Err(error) = fs::remove_dir_all(&folder)
-            && error.kind() != ErrorKind::NotFound
-        {
-            return Err(failed(&folder)(error));
-        }
+        let folder = self.backup_left();
+        remove(&folder)?;
         fs::create_dir(&folder).map_err(failed(&folder))?;
         self.databases.copy(Half::Index, &index::SCHEMA, &folder)?;
         self.databases.copy(Half::Keys, keys::SCHEMA, &folder)?;
@@ -169,7 +194,7 @@ impl Lake {
         let length = u16::try_from(wrapped.len()).map_err(|_| KeyError::Altered)?;
         let head = [&MAGIC[..], &height.to_le_bytes(), &length.to_le_bytes(), &wrapped].concat();
         let objects = index::named(&Connection::open_copy(&folder.join("index.db"))?, false)?;
-        Ok(Taken { folder, epoch, key, head, objects })
+        Ok(Taken { folder, _alone: alone, epoch, key, head, objects })
     }
 
     /// Copies an object unless it is there; how many bytes that took.
@@ -288,13 +313,23 @@ fn put_in_place(beside: &Path, path: &Path) -> Result<(), BackupError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
 }
 
-fn lock(dir: &Path) -> Result<File, BackupError> {
-    let path = dir.join("lock");
-    let file = File::create(&path).map_err(failed(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(BackupError::Busy(dir.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(&path)(error)),
+/// Takes a lock; nothing when somebody else has it.
+fn lock(path: &Path) -> Result<Option<File>, BackupError> {
+    let file = File::create(path).map_err(failed(path))?;
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => sleep(PAUSE),
+            Err(TryLockError::Error(error)) => return Err(failed(path)(error)),
+        }
+    }
+    Ok(None)
+}
+
+fn remove(folder: &Path) -> Result<(), BackupError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(folder)(error)),
+        _ => Ok(()),
     }
 }
 

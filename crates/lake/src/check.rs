@@ -123,7 +123,9 @@ fn check_table(
 ) -> TableCount {
     let (mut counter, mut bytes) = (Counter::new(table), 0);
     findings.end_table();
-    let attribution = Attribution::load(catalogue, sources, table, |_| Some(()));
+    // The other table is checked for itself.
+    let mut of_other = Findings::default();
+    let attribution = Attribution::load(catalogue, sources, table, &mut of_other, |_| Some(()));
     if let Some(mut reader) = TableReader::open(sources, table, findings) {
         while let Some(row) = reader.next(findings) {
             bytes += row.size();

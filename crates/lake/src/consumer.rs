@@ -1,8 +1,8 @@
 //! Finished parts that wait to be claimed: once each, for a bounded time.
 //!
 //! Invariants: a part leaves the consumer zone at most once; who comes a second time, too late or
-//! for nothing is told so; a part that nobody claims is removed. What a crash leaves is removed when
-//! the lake is opened again. Which requests are done is remembered for a while and in this process
+//! for nothing is told so; a part that nobody claims is removed, and its request stays named in the
+//! zone until that was told on. What a crash leaves is removed when the lake is opened again. Which requests are done is remembered for a while and in this process
 //! only: a centre that must know for longer keeps it itself.
 
 use crate::database::hold;
@@ -70,6 +70,8 @@ struct Inside {
     done: BTreeMap<RequestId, Done>,
     /// When each request was done, in that order.
     order: VecDeque<(Timestamp, RequestId)>,
+    /// Whose parts were removed since this was last asked.
+    expired: Vec<RequestId>,
 }
 
 impl Consumer {
@@ -109,9 +111,12 @@ impl Consumer {
         Ok(Delivery { sealed, content, rows, columns, steps })
     }
 
-    /// Removes what was not claimed in time; how much.
-    pub(crate) fn sweep(&self, now: Timestamp) -> usize {
-        hold(&self.0).sweep(now)
+    /// Removes what was not claimed in time; yields the requests of all that was removed since the
+    /// last time, also by others who came too late.
+    pub(crate) fn sweep(&self, now: Timestamp) -> Vec<RequestId> {
+        let mut inside = hold(&self.0);
+        inside.sweep(now);
+        std::mem::take(&mut inside.expired)
     }
 }
 
@@ -135,7 +140,7 @@ impl Inside {
         Ok(finished)
     }
 
-    fn sweep(&mut self, now: Timestamp) -> usize {
+    fn sweep(&mut self, now: Timestamp) {
         while let Some((at, request)) = self.order.front().copied()
             && (at.0.saturating_add(REMEMBER_MS) <= now.0 || self.order.len() > REMEMBERED_MAX)
         {
@@ -145,12 +150,15 @@ impl Inside {
         let late = |(until, _): &(Timestamp, Finished)| *until <= now;
         let late: Vec<_> =
             self.waiting.iter().filter(|(_, part)| late(part)).map(|(id, _)| *id).collect();
-        for request in &late {
+        for request in late {
             // Its places are emptied as it is dropped.
-            self.waiting.remove(request);
-            self.remember(*request, Done::Expired, now);
+            let late = self.waiting.remove(&request);
+            if let Some(Err(error)) = late.map(|(_, part)| part.stay.remember()) {
+                tracing::warn!(%error, "A crash now would hide that a part was not claimed in time");
+            }
+            self.remember(request, Done::Expired, now);
+            self.expired.push(request);
         }
-        late.len()
     }
 
     fn remember(&mut self, request: RequestId, done: Done, now: Timestamp) {

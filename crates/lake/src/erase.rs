@@ -22,7 +22,8 @@ use crate::lake::Lake;
 use crate::links::{padded, unpadded};
 use crate::rotate::RotationStep;
 use aegle_model::{Handle, Hash, PatientId};
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::sync::atomic::Ordering;
 
 /// The file of a lake's folder that says which erasure its analysts' tables are made without.
@@ -171,27 +172,45 @@ impl Lake {
         })
     }
 
+    /// The number of the last erasure that was begun; 0 when there was none.
+    pub(crate) fn last_erasure(&self) -> Result<i64, DatabaseError> {
+        self.lookup.read(|connection| {
+            let select = "SELECT COALESCE(MAX(id), 0) FROM erasure";
+            connection.prepare_cached(select)?.query_row([], |row| row.get(0))
+        })
+    }
+
     /// Removes the analysts' tables of this folder when somebody was erased since this was last asked:
     /// another process that shares the lake has a folder of its own and cannot reach them.
     pub fn follow_erasures(&self) -> Result<(), KeyError> {
-        let last: i64 = self.lookup.read(|connection| {
-            let select = "SELECT COALESCE(MAX(id), 0) FROM erasure";
-            connection.prepare_cached(select)?.query_row([], |row| row.get(0))
-        })?;
-        if self.followed.load(Ordering::Relaxed) == last {
+        let last = self.last_erasure()?;
+        if self.followed.load(Ordering::Relaxed) != last {
+            self.remove_tables_before(last).map_err(KeyError::Analytics)?;
+            self.followed.store(last, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Removes the tables of this folder unless its mark says that they are of after this erasure.
+    fn remove_tables_before(&self, last: i64) -> io::Result<()> {
+        // Another lake may lie behind the same folder tomorrow, and count its erasures anew.
+        let lake = self.keys.naming().mac("aegle erasures followed v1", &[]);
+        let mark = format!("{} {last}", hex::encode(&lake[..8]));
+        let path = self.root.join(FOLLOWED);
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        file.lock()?;
+        let mut marked = String::new();
+        file.read_to_string(&mut marked)?;
+        if marked == mark {
             return Ok(());
         }
-        let mark = self.root.join(FOLLOWED);
-        let marked = fs::read_to_string(&mark).ok().and_then(|text| text.trim().parse().ok());
-        if marked.unwrap_or(0) < last {
-            let follow = || {
-                self.remove_analytics()?;
-                fs::write(&mark, last.to_string())
-            };
-            follow().map_err(KeyError::Analytics)?;
+        if last > 0 || !marked.is_empty() {
+            self.remove_analytics()?;
         }
-        self.followed.store(last, Ordering::Relaxed);
-        Ok(())
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(mark.as_bytes())
     }
 
     /// The ledger was told of an erasure by this transaction. The pseudonym is forgotten.
@@ -231,6 +250,7 @@ impl Lake {
         let update = "UPDATE erasure SET patient = NULL WHERE epoch IS NULL";
         self.keys.change(|database| database.execute(update, []))?;
         progress(&EraseStep::Forgotten);
+        self.remove_backup_left().map_err(|error| DatabaseError::Other(error.into()))?;
         self.remove_analytics().map_err(KeyError::Analytics)?;
         let rotation = self.rotate_keys(&mut |step| progress(&EraseStep::Rotation(*step)))?;
         self.keys.checkpoint()?;
@@ -242,9 +262,17 @@ impl Lake {
 
     /// Deletes the keys and notes what has to follow.
     fn begin_erasure(&self, subject: &Subject) -> Result<i64, EraseError> {
-        let Subject { patient, person, rows, extents } = subject;
+        let Subject { patient, rows, extents, .. } = subject;
         let (salt, tombstone) = (crypt::random::<32>(), self.keys.tombstone(patient));
         self.keys.change(|database| {
+            // The patient may have been linked since somebody was asked, or erased by somebody else.
+            let erased = "SELECT 1 FROM erased WHERE tombstone = ?1";
+            if database.prepare_cached(erased)?.exists([tombstone])? {
+                return Err(EraseError::ErasedAlready);
+            }
+            let person = "SELECT person FROM link WHERE patient = ?1";
+            let person: Option<PersonKey> =
+                database.query_row(person, [patient], |row| row.get(0)).optional()?;
             database
                 .execute("INSERT INTO erased VALUES (?1) ON CONFLICT DO NOTHING", [tombstone])?;
             let insert = "INSERT INTO erasure (patient, salt, tombstone, rows, extents)
@@ -252,7 +280,7 @@ impl Lake {
             let values = params![patient, salt, tombstone, rows, extents];
             let number = database.query_row(insert, values, |row| row.get(0))?;
             database.execute("DELETE FROM patient WHERE patient = ?1", [patient])?;
-            if let Some(person) = person {
+            if let Some(person) = &person {
                 self.move_pseudonym(database, person, number)?;
                 for table in ["record", "link", "pseudonym"] {
                     database

@@ -1,8 +1,8 @@
 //! Brings a source into the lake: checked, cut by patient and cell, encrypted, then current at once.
 //!
-//! Invariants: nothing of a source is visible before all of it is; an ingest that is killed leaves
-//! nothing that is visible, and the next one goes on after the last whole table and makes the same
-//! objects again, or removes what it cannot use;
+//! Invariants: nothing of a source is visible before all of it is; an ingest that is killed, stopped
+//! or cut off from its source leaves nothing that is visible, and the next one goes on after the last
+//! whole table and makes the same objects again, or removes what it cannot use;
 //! the same source twice changes nothing; one ingest at a time; a table that breaks its contract keeps
 //! what it had.
 
@@ -157,7 +157,7 @@ pub enum IngestError {
     /// The lock file cannot be used.
     #[error("could not lock the lake for the ingest")]
     Lock(#[source] io::Error),
-    /// It was told to stop; nothing of it is left.
+    /// It was told to stop; nothing of it is visible, and the next one goes on.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// An object could not be stored.
@@ -169,6 +169,21 @@ pub enum IngestError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] DatabaseError),
+}
+
+impl IngestError {
+    /// Whether the same may succeed when it is run again: it says nothing against what was read, and
+    /// no room is needed.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Interrupted(_)
+            | Self::Unreadable { .. }
+            | Self::Object(ObjectError::Store { .. })
+            | Self::Index(DatabaseError::Unreachable(_)) => true,
+            Self::Source(report) => report.findings.iter().all(|found| found.hole.may_pass()),
+            _ => false,
+        }
+    }
 }
 
 impl From<KeepError> for IngestError {
@@ -269,10 +284,12 @@ impl Lake {
         let planned: Vec<_> = tables.map(|table| batch::name(self, plan, (table, load))).collect();
         self.clear(&planned)?;
         let done = self.write(sources, (plan, kept), checked, progress);
-        if done.is_err()
-            && let Err(error) = self.clear(&[])
-        {
-            tracing::warn!(%error, "Could not remove what a failed ingest left; the next one will");
+        if let Err(failed) = &done {
+            // Whole tables stay, as after a kill, if they would have become current.
+            let stay = failed.may_pass() && plan.verify(self.keys.naming(), sources, kept).is_ok();
+            if let Err(error) = self.clear(if stay { &planned } else { &[] }) {
+                tracing::warn!(%error, "Could not remove what a failed ingest left; the next one will");
+            }
         }
         done
     }

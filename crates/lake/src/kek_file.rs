@@ -109,11 +109,12 @@ impl FileKeks {
     fn replace(&self, plain: &Plain) -> Result<(), KekError> {
         let salt = crypt::random::<SALT>();
         let head = [MAGIC.as_slice(), &salt].concat();
-        let mut body = encode(plain).to_vec();
+        // Sealed where it was written: there is room for the tag, so no plain key is moved.
+        let mut body = encode(plain);
         self.cipher(&salt).seal(ONCE, &head, &mut body);
         let written = || {
             let (new, old) = (self.beside("new"), self.beside("old"));
-            write(&new, &[head, body].concat())?;
+            write(&new, &[head.as_slice(), &body].concat())?;
             if self.path.exists() {
                 fs::hard_link(&self.path, &old)?;
             }
@@ -269,6 +270,18 @@ mod tests {
         let fresh = keks(&folder, 1);
         assert_eq!(*fresh.unwrap(2, b"here", &anew).unwrap(), [7; 32]);
         assert!(matches!(fresh.unwrap(1, b"here", &wrapped), Err(KekError::Gone(1))));
+    }
+
+    #[test]
+    fn keys_are_sealed_where_they_were_written_and_leave_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        for count in 1..5 {
+            let plain: Plain = (0..count).map(|epoch| (epoch, crypt::random_secret())).collect();
+            let mut body = encode(&plain);
+            let (place, room) = (body.as_ptr(), body.capacity());
+            keks(&folder, 1).cipher(&[7; SALT]).seal(ONCE, b"head", &mut body);
+            assert_eq!((body.as_ptr(), body.capacity()), (place, room));
+        }
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Lake {
             followed: AtomicI64::new(-1),
             interrupted,
         };
+        lake.remove_backup_left().map_err(|error| failed(io::Error::other(error)))?;
         lake.take_up()?;
         lake.follow_erasures()?;
         Ok(lake)
@@ -178,9 +179,15 @@ impl Lake {
         &self.interrupted
     }
 
-    /// Notes that what became of an interrupted request was told on.
-    pub fn forget_interrupted(&self, request: RequestId) -> Result<(), ZoneError> {
-        self.zones.forget(request).map_err(|source| ZoneError::Io { zone: "consumer", source })
+    /// Names a request in the consumer zone until it is [forgotten](Self::forget): after a crash in
+    /// between it is among the [interrupted](Self::interrupted).
+    pub fn remember(&self, request: RequestId) -> Result<(), ZoneError> {
+        self.zones.remember(request)
+    }
+
+    /// Forgets a request: what became of it was told on.
+    pub fn forget(&self, request: RequestId) -> Result<(), ZoneError> {
+        self.zones.forget(request)
     }
 
     /// The catalogue of the data that is current now; none before the first ingest.

@@ -105,9 +105,13 @@ impl Lake {
         let objects = Objects::at(to)?;
         let (old_index, old_keys) = Database::open(&self.databases)?;
         let (new_index, new_keys) = Database::open(&to.databases())?;
-        if index::state(&new_index.connection)?.is_some()
-            && new_index.content()? != old_index.content()?
-        {
+        let is_begun = index::state(&new_index.connection)?.is_some();
+        let is_other_index = is_begun && new_index.content()? != old_index.content()?;
+        // A migration that was killed leaves the keys of this lake, and no index yet.
+        let (new, old) = (&new_keys.connection, &old_keys.connection);
+        let is_left = !is_begun && secrets(new)? == secrets(old)?;
+        let is_other = !is_left && is_used(new)? && new_keys.content()? != old_keys.content()?;
+        if is_other_index || is_other {
             return Err(MigrateError::NotEmpty);
         }
         let named = self.index.look(|index| index::named(index, true))?;
@@ -152,6 +156,22 @@ impl Lake {
         to.put(name, content)?;
         if is_it(&to.read(name, (0, length), size)?) { Ok(size) } else { Err(altered()) }
     }
+}
+
+/// Whether somebody has used a key store: it holds keys of a patient, a link, or what an erasure left.
+fn is_used(keys: &Connection) -> Result<bool, DatabaseError> {
+    for table in ["patient", "record", "link", "pseudonym", "erased"] {
+        if keys.prepare_cached(&format!("SELECT 1 FROM {table} LIMIT 1"))?.exists([])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The wrapped secrets of a lake, which it has from its beginning.
+fn secrets(keys: &Connection) -> Result<Vec<Vec<u8>>, DatabaseError> {
+    let mut select = keys.prepare_cached("SELECT wrapped FROM secret ORDER BY name")?;
+    select.query_map([], |row| row.get(0))?.collect()
 }
 
 /// One of the two databases of a lake.

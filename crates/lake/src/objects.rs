@@ -102,8 +102,8 @@ impl Objects {
         if self.local.is_some() { block_on(work) } else { remote::wait(work) }
     }
 
-    /// Stores an object. It is on disk when this returns. One that is there already, and is the
-    /// same, is left as it is; one that was damaged is written over.
+    /// Stores an object. It is on disk when this returns. What is there is written over, at a server only
+    /// when it was damaged.
     pub(crate) fn put(&self, name: &ObjectName, content: Vec<u8>) -> Result<(), ObjectError> {
         let (place, content) = (location(name), Bytes::from(content));
         let Some(folder) = &self.local else { return self.put_remote(name, content) };

@@ -143,6 +143,7 @@ impl Bucket {
             store.put_opts(&name, content.into(), PutMode::Create.into())
         };
         let told = wait(join_all((0..PROBES).map(put)));
+        let deleted = wait(store.delete(&name));
         let mut winners = 0;
         for told in told {
             match told {
@@ -151,7 +152,7 @@ impl Bucket {
                 Err(error) => return Err(failed(error)),
             }
         }
-        wait(store.delete(&name)).map_err(failed)?;
+        deleted.map_err(failed)?;
         if winners == 1 {
             Ok(())
         } else {

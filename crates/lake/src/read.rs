@@ -194,8 +194,9 @@ impl Lake {
         self.consumer.claim(request, time::now())
     }
 
-    /// Removes the parts that nobody claimed in time; how many.
-    pub fn sweep(&self) -> usize {
+    /// Removes the parts that nobody claimed in time. Their requests stay named until they are
+    /// [forgotten](Self::forget).
+    pub fn sweep(&self) -> Vec<RequestId> {
         self.consumer.sweep(time::now())
     }
 

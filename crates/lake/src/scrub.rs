@@ -6,8 +6,9 @@
 //! manifest names. What is put back is what was written, byte by byte, or else it is lost: its place
 //! stays noted, records say that they are incomplete, and the source is ingested anew.
 //!
-//! Invariants: reads and ingests go on meanwhile; a scrub that was interrupted goes on where it was;
-//! a repair holds the lock of an ingest. The databases are checked, too, but not repaired.
+//! Invariants: reads and ingests go on meanwhile; a scrub begins where the last one was stopped, and
+//! has looked at everything when it ends, wherever that was; a repair holds the lock of an ingest. The
+//! databases are checked, too, but not repaired.
 
 mod mend;
 #[cfg(test)]
@@ -189,37 +190,44 @@ impl Lake {
         report: &mut ScrubReport,
         progress: &mut dyn FnMut(&ScrubStep),
     ) -> Result<(), ScrubError> {
-        let mut after = self.index.scrub_position()?;
-        let bytes = self.page(|connection| upkeep::object_bytes(connection, &after))?;
+        let begun = self.index.scrub_position()?;
+        let bytes = self.page(|connection| upkeep::object_bytes(connection, &[]))?;
         progress(&ScrubStep::Begun { bytes });
-        let mut pace = Pace::new(options.bytes_per_second);
-        let mut since_noted = 0;
+        let pace = Pace::new(options.bytes_per_second);
+        let mut round = Round { pace, since_noted: 0, report, progress };
+        self.look_between((begun.clone(), None), &mut round)?;
+        // Another scrub may have looked at what lies before; it may also be long ago.
+        self.look_between((Vec::new(), Some(&begun)), &mut round)?;
+        // The next one begins at the beginning again.
+        Ok(self.index.put_scrub(&[], Some(Timestamp::now()))?)
+    }
+
+    /// Looks at the objects whose names come after `after`, up to the one named `last`, if it is given.
+    fn look_between(
+        &self,
+        (mut after, last): (Vec<u8>, Option<&[u8]>),
+        round: &mut Round<'_>,
+    ) -> Result<(), ScrubError> {
         loop {
-            let objects = self.page(|connection| upkeep::objects(connection, &after))?;
+            let mut objects = self.page(|connection| upkeep::objects(connection, &after))?;
+            objects.retain(|object| last.is_none_or(|last| object.name.as_slice() <= last));
             if objects.is_empty() {
-                break;
+                return Ok(());
             }
             for object in objects {
                 if let Err(interrupted) = self.go_on() {
                     self.index.put_scrub(&after, None)?;
                     return Err(interrupted.into());
                 }
-                if let Some(what) = self.look_at(&object, &mut pace)? {
+                if let Some(what) = self.look_at(&object, &mut round.pace)? {
                     self.found((object.kind, &object.name, object.batch), what)?;
                 }
                 after = object.name.to_vec();
-                report.objects += 1;
-                report.bytes += object.bytes;
-                since_noted += object.bytes;
-                progress(&ScrubStep::Read { bytes: object.bytes });
-                if since_noted >= NOTE_BYTES {
+                if round.has_read(object.bytes) {
                     self.index.put_scrub(&after, None)?;
-                    since_noted = 0;
                 }
             }
         }
-        // The next one begins at the beginning again.
-        Ok(self.index.put_scrub(&[], Some(Timestamp::now()))?)
     }
 
     /// What is wrong with an object, if anything; of a manifest, with either of its copies.
@@ -315,6 +323,30 @@ const CONSISTENT: [(&str, &str); 3] = [
         "patients have rows and no data key; restore the key store from a backup, or erase them",
     ),
 ];
+
+/// A look at every object, as far as it has come.
+struct Round<'a> {
+    pace: Pace,
+    /// Bytes that were read since its place was noted.
+    since_noted: u64,
+    report: &'a mut ScrubReport,
+    progress: &'a mut dyn FnMut(&ScrubStep),
+}
+
+impl Round<'_> {
+    /// Counts an object that was looked at; whether the place is to be noted.
+    fn has_read(&mut self, bytes: u64) -> bool {
+        self.report.objects += 1;
+        self.report.bytes += bytes;
+        self.since_noted += bytes;
+        (self.progress)(&ScrubStep::Read { bytes });
+        let is_due = self.since_noted >= NOTE_BYTES;
+        if is_due {
+            self.since_noted = 0;
+        }
+        is_due
+    }
+}
 
 /// Keeps to so many bytes a second.
 struct Pace {

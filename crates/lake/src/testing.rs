@@ -1,6 +1,7 @@
 //! A small source and a lake to put it in, for the tests of this room.
 
 pub(crate) mod faulty;
+pub(crate) mod garage;
 pub(crate) mod rotten;
 pub(crate) mod servers;
 pub(crate) mod shared;

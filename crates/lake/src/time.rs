@@ -44,6 +44,11 @@ impl ZonedTime {
         self.at
     }
 
+    /// The year as it was written: at midnight of a new year it is another one elsewhere.
+    pub(crate) fn year(self) -> i16 {
+        self.offset.unwrap_or(Offset::UTC).to_datetime(self.at).year()
+    }
+
     pub(crate) fn encode(self) -> [u8; Self::ENCODED] {
         let offset = self.offset.map_or(Self::ZULU, Offset::seconds);
         let mut bytes = [0; Self::ENCODED];

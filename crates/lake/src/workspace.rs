@@ -70,6 +70,7 @@ impl Lake {
             }
             made => made.map_err(failed("create"))?,
         }
+        let before = self.last_erasure()?;
         let fill = || {
             fs::write(folder.join(crate::catalogue::FILE), catalogue)?;
             copy(&self.root.join(ANALYTICS), &folder.join(ANALYTICS))
@@ -77,6 +78,10 @@ impl Lake {
         if let Err(error) = fill() {
             let _ = fs::remove_dir_all(&folder);
             return Err(failed("fill")(error));
+        }
+        // An erasure that ran meanwhile may have missed what was copied after it had looked.
+        if self.last_erasure()? != before {
+            remove(&folder.join(ANALYTICS)).map_err(failed("fill"))?;
         }
         Ok(folder)
     }

@@ -3,20 +3,25 @@
 //! The curated zone holds the permitted rows under a key that lives only in memory; the consumer
 //! zone holds the finished part, sealed to the requester. Both are emptied when the request is
 //! done, also when it fails; what a crash leaves is noise, is removed when the lake is opened
-//! again, and tells which requests were interrupted. Nothing here is synced: it need not survive.
+//! again, by whichever process, and tells which requests were interrupted. Nothing here is synced:
+//! it need not survive.
+//!
+//! A process locks its places for as long as it lives. A place whose lock is free is a dead one's.
+//! A request whose outcome must be told on can stay named here, without its bytes, until it was.
 //!
 //! A place is a file that is used again: empty (zero bytes) between stays, else the request's id
 //! followed by what it holds. Making and removing a file for each stay costs some file systems
 //! more the more were removed lately (ext4 gives no inode away again for five seconds).
 
 use crate::crypt::{self, Altered, Cipher, NonceBytes};
+use crate::database::hold;
 use aegle_model::RequestId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 const CURATED: &str = "curated";
@@ -36,8 +41,8 @@ pub(crate) struct Zones {
     root: PathBuf,
     /// Empty places; as many as there were requests at the same time.
     free: Mutex<Vec<Places>>,
-    /// Held shared by every process that uses the zones.
-    _in_use: File,
+    /// Places that hold nothing but the name of a request that was not told on yet.
+    named: Mutex<BTreeMap<RequestId, Places>>,
 }
 
 /// A zone that could not be used.
@@ -58,86 +63,106 @@ pub enum ZoneError {
 }
 
 impl Zones {
-    /// Opens the zones. Unless another process uses them, empties them first and returns the
-    /// requests that had been interrupted and were not [told on](Self::forget) yet.
+    /// Opens the zones, removes what dead processes left there, and returns the requests that had
+    /// been interrupted and were not [told on](Self::forget) yet.
     pub(crate) fn open(root: &Path) -> io::Result<(Arc<Self>, Vec<RequestId>)> {
         for zone in [CURATED, CONSUMER] {
             fs::create_dir_all(root.join(zone))?;
         }
-        let in_use = File::create(root.join("zones.lock"))?;
-        let interrupted = match in_use.try_lock() {
-            Ok(()) => {
-                let found = interrupted(root)?;
-                // Noted before their bytes are removed, and until they are told on: also by a
-                // process that opens the lake to look at it only.
-                let found = found.into_iter().chain(owners(root)?).collect();
-                note(root, &found)?;
-                empty(root)?;
-                in_use.unlock()?;
-                found
-            }
-            Err(TryLockError::WouldBlock) => BTreeSet::new(),
-            Err(TryLockError::Error(error)) => return Err(error),
-        };
-        in_use.lock_shared()?;
-        let (root, free) = (root.to_owned(), Mutex::default());
-        let zones = Arc::new(Self { root, free, _in_use: in_use });
-        Ok((zones, interrupted.into_iter().collect()))
+        let _alone = alone(root)?;
+        let left = left_behind(root)?;
+        // Noted before their bytes are removed, and until they are told on: also by a process that
+        // opens the lake to look at it only.
+        let mut interrupted = interrupted(root)?;
+        interrupted.extend(left.iter().filter_map(|(_, place)| owner(place)));
+        note(root, &interrupted)?;
+        left.iter().try_for_each(|(path, _)| fs::remove_file(path))?;
+        let zones = Self { root: root.to_owned(), free: Mutex::default(), named: Mutex::default() };
+        Ok((Arc::new(zones), interrupted.into_iter().collect()))
     }
 
     /// The places of one request. Two reads of the same request never meet.
     pub(crate) fn stay(self: &Arc<Self>, request: RequestId) -> Result<Stay, ZoneError> {
-        let free = self.free().pop();
-        let places = free.map_or_else(|| self.make(), Ok)?;
+        let places = self.places()?;
         Ok(Stay { zones: Arc::clone(self), request, places: Some(places) })
     }
 
-    /// Forgets that a request was interrupted: it was told on.
-    pub(crate) fn forget(&self, request: RequestId) -> io::Result<()> {
-        let mut left = interrupted(&self.root)?;
-        if left.remove(&request) { note(&self.root, &left) } else { Ok(()) }
+    /// Names a request until it is [forgotten](Self::forget), so that a crash in between is found.
+    pub(crate) fn remember(&self, request: RequestId) -> Result<(), ZoneError> {
+        let places = self.places()?;
+        places.name(request)?;
+        let before = hold(&self.named).insert(request, places);
+        before.map_or(Ok(()), |places| self.free(places))
     }
 
-    fn free(&self) -> MutexGuard<'_, Vec<Places>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets a request: what became of it was told on.
+    pub(crate) fn forget(&self, request: RequestId) -> Result<(), ZoneError> {
+        if let Some(places) = hold(&self.named).remove(&request) {
+            return self.free(places);
+        }
+        let forget = || {
+            let _alone = alone(&self.root)?;
+            let mut left = interrupted(&self.root)?;
+            if left.remove(&request) { note(&self.root, &left) } else { Ok(()) }
+        };
+        forget().map_err(failed(CONSUMER))
+    }
+
+    fn places(&self) -> Result<Places, ZoneError> {
+        let free = hold(&self.free).pop();
+        free.map_or_else(|| self.make(), Ok)
+    }
+
+    /// Places that cannot be emptied are not used again; the next opening of the lake removes them.
+    fn free(&self, places: Places) -> Result<(), ZoneError> {
+        places.empty()?;
+        hold(&self.free).push(places);
+        Ok(())
     }
 
     fn make(&self) -> Result<Places, ZoneError> {
         let name = hex::encode(crypt::random::<16>());
+        // Who opens the lake meanwhile would take a file without a lock for a dead one's.
+        let _alone = alone(&self.root).map_err(failed(CONSUMER))?;
         let make = |zone| {
             let path = self.root.join(zone).join(&name);
             let made = OpenOptions::new().read(true).write(true).create_new(true).open(path);
-            made.map_err(failed(zone))
+            let locked = made.and_then(|place| place.lock().map(|()| place));
+            locked.map_err(failed(zone))
         };
         Ok(Places { curated: make(CURATED)?, consumer: make(CONSUMER)? })
     }
 }
 
-/// Whose bytes are in the zones.
-fn owners(root: &Path) -> io::Result<BTreeSet<RequestId>> {
-    let mut owners = BTreeSet::new();
-    for path in places(root)? {
-        let mut owner = [0; OWNER_BYTES];
-        // A place that holds less holds nobody's bytes.
-        if File::open(&path)?.read_exact(&mut owner).is_ok() {
-            owners.insert(RequestId::from_array(owner));
-        }
-    }
-    Ok(owners)
+/// Keeps every other process from making, removing and noting; for a moment only.
+fn alone(root: &Path) -> io::Result<File> {
+    let lock = File::create(root.join("zones.lock"))?;
+    lock.lock()?;
+    Ok(lock)
 }
 
-fn empty(root: &Path) -> io::Result<()> {
-    places(root)?.into_iter().try_for_each(fs::remove_file)
-}
-
-fn places(root: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut places = Vec::new();
+/// The places of processes that are no more, now locked by this one.
+fn left_behind(root: &Path) -> io::Result<Vec<(PathBuf, File)>> {
+    let mut left = Vec::new();
     for zone in [CURATED, CONSUMER] {
         for entry in fs::read_dir(root.join(zone))? {
-            places.push(entry?.path());
+            let path = entry?.path();
+            let place = OpenOptions::new().read(true).write(true).open(&path)?;
+            match place.try_lock() {
+                Ok(()) => left.push((path, place)),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
         }
     }
-    Ok(places)
+    Ok(left)
+}
+
+/// Whose bytes are in a place. One that holds less than a name holds nobody's.
+fn owner(place: &File) -> Option<RequestId> {
+    let mut owner = [0; OWNER_BYTES];
+    place.read_exact_at(&mut owner, 0).ok()?;
+    Some(RequestId::from_array(owner))
 }
 
 /// The requests that are noted as interrupted.
@@ -168,6 +193,12 @@ struct Places {
 }
 
 impl Places {
+    /// Leaves nothing but the name of a request.
+    fn name(&self, request: RequestId) -> Result<(), ZoneError> {
+        self.empty()?;
+        self.consumer.write_all_at(request.as_bytes(), 0).map_err(failed(CONSUMER))
+    }
+
     fn empty(&self) -> Result<(), ZoneError> {
         self.curated.set_len(0).map_err(failed(CURATED))?;
         self.consumer.set_len(0).map_err(failed(CONSUMER))
@@ -225,6 +256,11 @@ impl Stay {
         Ok(sealed)
     }
 
+    /// Keeps the request named when it is over, until it is [forgotten](Zones::forget).
+    pub(crate) fn remember(&self) -> Result<(), ZoneError> {
+        self.zones.remember(self.request)
+    }
+
     fn write(&self, place: &File, bytes: &[u8]) -> io::Result<()> {
         place.write_all_at(&[self.request.as_bytes().as_slice(), bytes].concat(), 0)
     }
@@ -234,12 +270,8 @@ impl Stay {
         self.give_back()
     }
 
-    /// Places that cannot be emptied are not used again; the next opening of the lake removes them.
     fn give_back(&mut self) -> Result<(), ZoneError> {
-        let Some(places) = self.places.take() else { return Ok(()) };
-        places.empty()?;
-        self.zones.free().push(places);
-        Ok(())
+        self.places.take().map_or(Ok(()), |places| self.zones.free(places))
     }
 }
 
@@ -320,9 +352,13 @@ mod tests {
             stay.finish(b"sealed").unwrap();
             stay.die();
         }
+        let living = zones.stay(RequestId::from_array([3; 16])).unwrap();
+        let key = living.curate(Zeroizing::new(b"rows".to_vec())).unwrap();
         let (second, interrupted) = Zones::open(root.path()).unwrap();
-        assert_eq!(interrupted, [], "the first still uses them");
-        assert_eq!(filled(root.path()), 4);
+        assert_eq!(interrupted, requests, "whoever else has the lake open");
+        assert_eq!(filled(root.path()), 1);
+        assert_eq!(**living.curated(&key).unwrap(), *b"rows", "what lives is left alone");
+        living.clean().unwrap();
         drop((zones, second));
         let (third, interrupted) = Zones::open(root.path()).unwrap();
         assert_eq!(interrupted, requests);
@@ -331,6 +367,26 @@ mod tests {
         drop(third);
         let (_fourth, interrupted) = Zones::open(root.path()).unwrap();
         assert_eq!(interrupted, requests[1..], "until it is told on");
+    }
+
+    #[test]
+    fn a_request_stays_named_without_its_bytes_until_it_is_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        let (zones, _) = Zones::open(root.path()).unwrap();
+        let requests = [1, 2].map(|byte| RequestId::from_array([byte; 16]));
+        for request in requests {
+            zones.remember(request).unwrap();
+            zones.remember(request).unwrap();
+            let stay = zones.stay(request).unwrap();
+            stay.finish(b"sealed").unwrap();
+            stay.clean().unwrap();
+        }
+        assert_eq!(filled(root.path()), 2);
+        zones.forget(requests[0]).unwrap();
+        drop(zones);
+        let (_second, interrupted) = Zones::open(root.path()).unwrap();
+        assert_eq!(interrupted, requests[1..]);
+        assert_eq!(filled(root.path()), 0);
     }
 
     #[test]

@@ -71,14 +71,17 @@ const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 const LOCK: &str = "lock";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    aegle_progress::can_be_stopped();
     let (dir, config) = match &args.what {
         What::Ledger { dir, config } => (dir, config),
-        What::Lake { dir, config } => return backup_lake::back_up_lake(dir, config),
+        What::Lake { dir, config } => {
+            aegle_progress::can_be_stopped();
+            return backup_lake::back_up_lake(dir, config);
+        }
         What::Keys { file, config, key_file } => {
             return backup_lake::back_up_keys(file, config, key_file.as_deref());
         }
     };
+    aegle_progress::can_be_stopped();
     let settings = Settings::load(config)?;
     let secrets = Secrets::load(&settings.secrets, settings.key_file.as_deref())?;
     let genesis = load_genesis(&settings.genesis)?;

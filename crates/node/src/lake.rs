@@ -106,7 +106,16 @@ enum Workspace {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    aegle_progress::can_be_stopped();
+    let taken_up_again = matches!(
+        args.command,
+        Command::Check { .. }
+            | Command::Ingest { .. }
+            | Command::Scrub(_)
+            | Command::Migrate { .. }
+    );
+    if taken_up_again {
+        aegle_progress::can_be_stopped();
+    }
     match &args.command {
         Command::Check { folder } => {
             let mut teller = Teller::new();

@@ -61,7 +61,9 @@ enum What {
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    aegle_progress::can_be_stopped();
+    if !matches!(args.what, What::Keys { .. }) {
+        aegle_progress::can_be_stopped();
+    }
     let (What::Ledger { config, .. } | What::Lake { config, .. } | What::Keys { config, .. }) =
         &args.what;
     let settings = Settings::load(config)?;

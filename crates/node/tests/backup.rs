@@ -114,6 +114,13 @@ impl Place {
         found["height"].as_u64().unwrap()
     }
 
+    /// The largest object of the lake.
+    fn largest_object(&self) -> PathBuf {
+        let files = |folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let objects = files(self.home().join("data/lake/raw/packs")).flat_map(files);
+        objects.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+    }
+
     fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
@@ -377,9 +384,32 @@ fn a_patient_is_erased_for_good_and_the_lake_comes_back_without() {
     assert!(there.contains("is there already"), "{there}");
     let restored = well(&place.with_config(&["restore", "lake", &backup]));
     assert!(restored.contains("lake restored: 2 objects"), "{restored}");
+    let scrubbed = well(&place.with_config(&["lake", "scrub", "--json"]));
+    let scrubbed: Value = serde_json::from_str(&scrubbed).unwrap();
+    assert_eq!((&scrubbed["objects"], &scrubbed["damaged"]), (&json!(2), &json!([])), "{scrubbed}");
     let node = place.start();
     node.wait("showing", || place.shown("P-2").contains("metformin"));
     assert!(!place.shown("P-1").contains("aspirin"));
     assert!(!node.log().contains("ERROR"), "{}", node.log());
+    node.stop();
+}
+
+#[test]
+fn a_running_node_repairs_what_a_read_found_missing() {
+    let place = Place::new();
+    let node = place.start();
+    let source = place.source();
+    let mut rows = fs::read_to_string(place.path("source/use.csv")).unwrap();
+    rows.extend((0..1000).map(|row| format!("P-3,product {row}\n")));
+    fs::write(place.path("source/use.csv"), rows).unwrap();
+    well(&place.with_config(&["lake", "ingest", &source]));
+    node.wait("serving records", || place.enrol("P-1").is_ok());
+    // Nothing was read yet, so the node does not hold it open.
+    let pack = place.largest_object();
+    let whole = fs::read(&pack).unwrap();
+    fs::remove_file(&pack).unwrap();
+    node.wait("showing", || place.shown("P-1").contains("aspirin"));
+    assert_eq!(fs::read(&pack).unwrap(), whole);
+    assert!(node.log().contains("Damage in the lake"), "{}", node.log());
     node.stop();
 }

@@ -50,7 +50,8 @@ async fn changes_that_wait_survive_and_are_made_once() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let all = rules(&patient).await;
-        let made: Vec<_> = all.iter().filter(|made| made["rule"]["grantee"] == rule["grantee"]).collect();
+        let made: Vec<_> =
+            all.iter().filter(|made| made["rule"]["grantee"] == rule["grantee"]).collect();
         assert_eq!(made.len(), 1, "{all:?}");
         assert_eq!(made[0]["id"], waits["id"]);
         let history = patient.get("/rules/history").await.unwrap();

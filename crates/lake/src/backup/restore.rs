@@ -128,7 +128,11 @@ fn fill(
     }
     let store = Objects::in_folder(&root.join("raw"))?;
     let wrapped = Keys::open(&Databases::Files(root.to_owned()), keks)?;
-    let named = index::named(&Connection::open_copy(&root.join("index.db"))?, false)?;
+    let index = Connection::open_copy(&root.join("index.db"))?;
+    // These copies of the objects nobody has looked at yet.
+    index.execute("DELETE FROM scrub", [])?;
+    let named = index::named(&index, false)?;
+    drop(index);
     let mut restored = Restored { height, objects: named.len() as u64, bytes: 0 };
     progress(&RestoreStep::Begun { objects: restored.objects });
     for Named { name, bytes, lost } in named {

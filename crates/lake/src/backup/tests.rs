@@ -236,3 +236,38 @@ fn a_lake_is_restored_to_an_empty_place_only_and_two_backups_wait_for_each_other
     .unwrap();
     assert_eq!(busy, 8);
 }
+
+#[test]
+fn a_second_backup_into_another_folder_is_refused_and_the_first_is_whole() {
+    let place = Place::new();
+    let lake = place.world.open();
+    let before = everything(&lake);
+    let other = place.folder.path().join("other");
+    lake.back_up(&place.backup(), 7, &mut |_| {
+        // By the same process, and by another one, which removes nothing on the way.
+        for lake in [&lake, &place.world.open()] {
+            let error = lake.back_up(&other, 7, &mut |_| {}).unwrap_err();
+            assert!(matches!(error, BackupError::LakeBusy(_)), "{error}");
+            assert!(error.to_string().ends_with("is running; wait for its end"), "{error}");
+        }
+    })
+    .unwrap();
+    assert_eq!(everything(&place.restore().unwrap()), before);
+    assert_eq!(lake.back_up(&other, 7, &mut |_| {}).unwrap().copied, 6);
+}
+
+#[test]
+fn what_a_killed_backup_left_is_removed_when_the_lake_is_opened_and_by_an_erasure() {
+    let place = Place::new();
+    let left = place.world.root().join("backup.partial");
+    let leave = || {
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("index.db"), b"rows").unwrap();
+    };
+    leave();
+    let lake = place.world.open();
+    assert!(!left.exists());
+    leave();
+    lake.erase(&lake.subject("PAT-4711").unwrap(), &mut |_| {}).unwrap();
+    assert!(!left.exists());
+}

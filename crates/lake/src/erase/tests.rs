@@ -268,3 +268,17 @@ fn tables_of_analysts_go_once_with_an_erasure_that_another_process_did() {
     world.open();
     assert!(near.exists());
 }
+
+#[test]
+fn who_is_linked_or_erased_while_somebody_is_asked_is_erased_once_and_whole() {
+    let world = World::new();
+    let lake = world.filled();
+    lake.unlink(person(1)).unwrap();
+    let seen = lake.subject(NUMBER).unwrap();
+    assert!(!seen.is_linked());
+    lake.link(person(1), NUMBER).unwrap();
+    let erasure = lake.erase(&seen, &mut |_| {}).unwrap();
+    assert_eq!(erasure.patient, Some(person(1)), "the ledger is told");
+    assert!(matches!(lake.erase(&seen, &mut |_| {}), Err(EraseError::ErasedAlready)));
+    assert_eq!(lake.erasures().unwrap().len(), 1);
+}

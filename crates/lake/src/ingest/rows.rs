@@ -100,7 +100,7 @@ impl Rows {
     ) -> Result<Self, IngestError> {
         let table = &layout.catalogue.tables()[position];
         let name = |number: &[u8]| Some(keys.patient(number)).filter(&chosen);
-        let attribution = Attribution::load(&layout.catalogue, sources, table, name);
+        let attribution = Attribution::load(&layout.catalogue, sources, table, findings, name);
         let mut names = RowNames::new(keys.naming(), table, &layout.meanings[position]);
         let mut rows = Self::default();
         if let Some(mut reader) = TableReader::open(sources, table, findings) {

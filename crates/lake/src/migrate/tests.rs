@@ -284,3 +284,24 @@ fn a_page_that_the_server_cannot_read_any_more_is_told_by_a_scrub() {
     assert_eq!(found, ["the schema `lake` of the database is damaged; restore it from a backup"]);
     assert!(scrub(&lake).is_whole());
 }
+
+#[test]
+fn keys_that_came_to_the_new_place_since_are_not_written_over() {
+    if shared::is_used() {
+        return;
+    }
+    let (world, folder) = (filled(), tempfile::tempdir().unwrap());
+    let lake = world.open();
+    let there = Place::folder(folder.path().join("lake"));
+    migrate(&lake, &there).unwrap();
+    let moved = open(&world, &there);
+    assert!(moved.unlink(testing::person(2)).unwrap());
+    moved.link(testing::person(9), "PAT-4712").unwrap();
+    assert!(matches!(migrate(&lake, &there), Err(MigrateError::NotEmpty)));
+    assert!(moved.subject("PAT-4712").unwrap().is_linked());
+    // Another lake that has keys and no rows is another lake, too.
+    let other = Place::folder(folder.path().join("other"));
+    let begun = Lake::open(&other.folder, &kek()).unwrap();
+    begun.put_record_key(testing::person(1), &RecordKey::from_array([7; 32])).unwrap();
+    assert!(matches!(migrate(&lake, &other), Err(MigrateError::NotEmpty)));
+}

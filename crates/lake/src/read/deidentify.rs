@@ -24,6 +24,7 @@ use crate::objects::ObjectError;
 use crate::time::ZonedTime;
 use crate::value::{self, Value};
 use crate::workspace::{ANALYTICS, is_name};
+use aegle_model::CellId;
 use aegle_vault::Load;
 use jiff::{SignedDuration, Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +94,9 @@ pub enum DeidentifyError {
     /// An ingest or an erasure is under way.
     #[error("an ingest into this lake, or an erasure, is under way; wait for it to end")]
     Busy,
+    /// Somebody was erased while rows were handed out.
+    #[error("somebody was erased meanwhile, so what was written was removed; run it again")]
+    Erased,
     /// The lock file or a folder cannot be used.
     #[error("could not lock the lake, or not make the project's folders")]
     Io(#[from] std::io::Error),
@@ -102,9 +106,19 @@ pub enum DeidentifyError {
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What was cut by an earlier catalogue cannot be cut by this one.
+    #[error(
+        "rows of table `{table}` came in under an earlier catalogue, by which they lie with a column \
+         that was removed or has another type now; see in `aegle lake quarantine list` why the table \
+         did not come in anew, and ingest it again"
+    )]
+    OtherCut {
+        /// The table.
+        table: String,
+    },
     /// A patient's rows cannot be read.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(ReadError),
     /// The index failed.
     #[error(transparent)]
     Index(#[from] DatabaseError),
@@ -113,6 +127,16 @@ pub enum DeidentifyError {
 impl From<rusqlite::Error> for DeidentifyError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Index(error.into())
+    }
+}
+
+impl From<ReadError> for DeidentifyError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            // Its advice is for requesters, who could ask for more.
+            ReadError::OtherCut { table } => Self::OtherCut { table },
+            other => Self::Read(other),
+        }
     }
 }
 
@@ -147,7 +171,11 @@ pub struct DeidentifiedColumn {
 pub struct Deidentification<'a> {
     lake: &'a Lake,
     layout: Arc<Layout>,
+    /// The cells in which something lies that may appear.
     chosen: Chosen,
+    /// All cells. By an earlier catalogue what may appear lies with other columns than now, and a frame
+    /// is opened only when all of its columns are chosen.
+    all: Chosen,
     at: Load,
     secret: MacKey,
     tables: Vec<DeidentifiedTable>,
@@ -156,6 +184,8 @@ pub struct Deidentification<'a> {
     /// Who is left, by pseudonym: 32 bytes each.
     left: Vec<([u8; 16], PatientKey)>,
     lost: u64,
+    /// The last erasure that it was begun after.
+    erasures: i64,
     _alone: Lock<'a>,
 }
 
@@ -167,6 +197,7 @@ impl Lake {
         let alone = self.lock_ingest()?;
         self.finish_erasures()?;
         self.follow_erasures()?;
+        let erasures = self.last_erasure()?;
         let layout = self.current_layout()?;
         let (tables, places) = tables(&layout);
         if tables.is_empty() {
@@ -179,17 +210,20 @@ impl Lake {
             let at = index::load_at(connection, None)?;
             Ok::<_, DeidentifyError>((at, patients(connection, &secret)?))
         })?;
-        let chosen = Chosen::new(&layout, &cells(&layout));
+        let chosen = Chosen::new(&layout, &cells(&layout, |column| column.analytics.is_some()));
+        let all = Chosen::new(&layout, &cells(&layout, |_| true));
         Ok(Deidentification {
             lake: self,
             layout,
             chosen,
+            all,
             at,
             secret,
             tables,
             places,
             left,
             lost: 0,
+            erasures,
             _alone: alone,
         })
     }
@@ -209,6 +243,16 @@ impl Deidentification<'_> {
     /// How many rows could not be handed out so far, because the lake has lost them for good.
     pub fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Makes sure that nobody was erased meanwhile, as can be when this process has lost its lock to
+    /// another that shares the lake. If somebody was, all tables are removed.
+    pub fn check(&self) -> Result<(), DeidentifyError> {
+        if self.lake.last_erasure()? == self.erasures {
+            return Ok(());
+        }
+        self.lake.remove_analytics()?;
+        Err(DeidentifyError::Erased)
     }
 
     /// Hands out the rows of one more patient: the place of the table, the pseudonym in hex and the
@@ -264,7 +308,8 @@ impl Deidentification<'_> {
         place: usize,
         row: &mut dyn FnMut(&Kept),
     ) -> Result<(), ReadError> {
-        let columns = self.chosen.of(place);
+        let is_cut_as_now = found.meaning == self.layout.meanings[place];
+        let columns = if is_cut_as_now { &self.chosen } else { &self.all }.of(place);
         let opening = structured.opening(found, place, columns)?;
         let mut rows = Zeroizing::new(Vec::new());
         let key = FrameKey::new(&structured.key);
@@ -315,10 +360,10 @@ fn tables(layout: &Layout) -> (Vec<DeidentifiedTable>, Vec<usize>) {
     tables.filter(|(table, _)| !table.columns.is_empty()).unzip()
 }
 
-/// The cells in which something lies that may appear.
-fn cells(layout: &Layout) -> BTreeSet<aegle_model::CellId> {
+/// The cells of the columns that are wanted; keys lie in none.
+fn cells(layout: &Layout, wanted: impl Fn(&Column) -> bool) -> BTreeSet<CellId> {
     let columns = layout.catalogue.tables().iter().flat_map(|table| &table.columns);
-    columns.filter(|column| column.analytics.is_some()).filter_map(Column::cell).collect()
+    columns.filter(|column| wanted(column)).filter_map(Column::cell).collect()
 }
 
 /// Everybody the index knows, the last pseudonym first.
@@ -364,10 +409,7 @@ fn shown(how: Analysed, value: &Value, days: i64) -> Value {
         }
         (Analysed::Shift, Value::Time(time)) => moved(time.instant(), days),
         (Analysed::Year, Value::Date(date)) => Some(Value::Integer(date.year().into())),
-        (Analysed::Year, Value::Time(time)) => {
-            let day = time.instant().to_zoned(jiff::tz::TimeZone::UTC).date();
-            Some(Value::Integer(day.year().into()))
-        }
+        (Analysed::Year, Value::Time(time)) => Some(Value::Integer(time.year().into())),
         _ => None,
     };
     shown.unwrap_or(Value::Null)

@@ -59,18 +59,28 @@ fn a_part_is_claimed_once() {
 fn what_nobody_claims_in_time_is_removed() {
     let world = World::new();
     let (lake, permit, _) = waiting(&world);
-    assert_eq!(lake.consumer.sweep(later(CLAIM_MS - 1)), 0);
+    assert_eq!(lake.consumer.sweep(later(CLAIM_MS - 1)), []);
     assert!(bytes_in(&world, "consumer") > 0);
-    assert_eq!(lake.consumer.sweep(later(CLAIM_MS)), 1);
-    assert_eq!((bytes_in(&world, "consumer"), bytes_in(&world, "curated")), (0, 0));
+    assert_eq!(lake.consumer.sweep(later(CLAIM_MS)), [permit.request()]);
+    assert_eq!(lake.consumer.sweep(later(CLAIM_MS)), [], "it is told once");
+    assert_eq!((bytes_in(&world, "consumer"), bytes_in(&world, "curated")), (16, 0), "its name");
+    assert_eq!(
+        world.copy().open().interrupted(),
+        [permit.request()],
+        "a crash before it is told on"
+    );
+    lake.forget(permit.request()).unwrap();
+    assert_eq!(bytes_in(&world, "consumer"), 0);
+    assert_eq!(world.copy().open().interrupted(), []);
     let error = claim_error(lake.consumer.claim(permit.request(), later(CLAIM_MS)));
     assert_eq!(error, ClaimError::Expired);
     let again = lake.prepare_at(&permit, &Asking::default(), later(CLAIM_MS));
     assert!(matches!(again, Err(ReadError::Claim(ClaimError::Expired))));
-    // Also without a sweep.
+    // Also when who claims it finds out.
     let (lake, permit, _) = waiting(&World::new());
     let error = claim_error(lake.consumer.claim(permit.request(), later(CLAIM_MS)));
     assert_eq!(error, ClaimError::Expired);
+    assert_eq!(lake.consumer.sweep(later(CLAIM_MS)), [permit.request()]);
 }
 
 #[test]
@@ -86,9 +96,22 @@ fn what_waits_when_the_process_dies_is_removed_and_named_until_it_is_told_on() {
     drop(lake);
     let lake = copy.open();
     assert_eq!(lake.interrupted(), [permit.request()], "nobody was told");
-    lake.forget_interrupted(permit.request()).unwrap();
+    lake.forget(permit.request()).unwrap();
     drop(lake);
     assert_eq!(copy.open().interrupted(), []);
+}
+
+#[test]
+fn what_was_claimed_and_not_told_on_yet_is_named_when_the_process_dies() {
+    let world = World::new();
+    let (lake, permit, _) = waiting(&world);
+    lake.remember(permit.request()).unwrap();
+    lake.consumer.claim(permit.request(), later(1)).unwrap();
+    let copy = world.copy();
+    assert_eq!(copy.open().interrupted(), [permit.request()]);
+    assert_eq!((bytes_in(&copy, "consumer"), bytes_in(&copy, "curated")), (0, 0));
+    lake.forget(permit.request()).unwrap();
+    assert_eq!(world.copy().open().interrupted(), []);
 }
 
 #[test]

@@ -483,20 +483,71 @@ fn a_manifest_says_where_its_batch_came_from_and_no_file_shows_it() {
     }
 }
 
-#[test]
-fn an_interrupted_scrub_goes_on_where_it_was() {
-    let world = World::new();
-    let lake = world.filled();
-    let all = scrub(&lake).objects;
-    let looked = lake.scrub(ScrubOptions::default(), &mut |step| {
-        if matches!(step, ScrubStep::Read { .. }) {
+/// Scrubs until this many objects were looked at.
+fn interrupted(world: &World, after: usize) {
+    let (lake, mut looked) = (world.open(), 0);
+    let scrubbed = lake.scrub(ScrubOptions::default(), &mut |step| {
+        looked += usize::from(matches!(step, ScrubStep::Read { .. }));
+        if looked == after {
             lake.interrupt();
         }
     });
-    assert!(matches!(looked, Err(ScrubError::Interrupted(_))), "{looked:?}");
-    let lake = world.open();
-    assert_eq!(scrub(&lake).objects, all - 1);
-    assert_eq!(scrub(&lake).objects, all);
+    assert!(matches!(scrubbed, Err(ScrubError::Interrupted(_))), "{scrubbed:?}");
+}
+
+#[test]
+fn an_interrupted_scrub_goes_on_where_it_was_and_looks_at_what_lies_before_too() {
+    let world = World::new();
+    let sizes = |lake: &Lake| {
+        let (mut begun, mut sizes) = (0, Vec::new());
+        lake.scrub(ScrubOptions::default(), &mut |step| match step {
+            ScrubStep::Begun { bytes } => begun = *bytes,
+            ScrubStep::Read { bytes } => sizes.push(*bytes),
+            ScrubStep::Mending { .. } => {}
+        })
+        .unwrap();
+        assert_eq!(begun, sizes.iter().sum::<u64>());
+        sizes
+    };
+    let all = sizes(&world.filled());
+    for after in 1..all.len() {
+        interrupted(&world, after);
+        let turned = [&all[after..], &all[..after]].concat();
+        assert_eq!(sizes(&world.open()), turned);
+        // Whoever comes after a whole one begins at the beginning.
+        assert_eq!(sizes(&world.open()), all);
+    }
+}
+
+#[test]
+fn a_scrub_that_begins_anywhere_finds_damage_everywhere() {
+    let world = World::new();
+    let lake = world.filled();
+    for (_, path) in objects(&lake) {
+        for after in 1..objects(&lake).len() {
+            interrupted(&world, after);
+            world.damage(&path, None);
+            let report = scrub(&world.open());
+            assert_eq!((report.damaged.len(), report.is_whole()), (1, true), "{report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_restored_lake_was_never_scrubbed() {
+    let world = World::new();
+    let lake = world.filled();
+    scrub(&lake);
+    interrupted(&world, 2);
+    let folder = tempfile::tempdir().unwrap();
+    let (backup, root) = (folder.path().join("backup"), folder.path().join("restored"));
+    lake.back_up(&backup, 1, &mut |_| {}).unwrap();
+    let keks = || Arc::new(Lake::keks_beside(&world.root(), &crate::testing::kek()));
+    crate::restore(&backup, &root, keks(), &mut |_| {}).unwrap();
+    let restored = Lake::open_with_keks(&root, keks()).unwrap();
+    assert_eq!(restored.last_scrub().unwrap(), None);
+    assert!(restored.index.scrub_position().unwrap().is_empty());
+    assert!(scrub(&restored).is_whole());
 }
 
 #[test]

@@ -116,8 +116,19 @@ struct Resources<'a> {
 
 /// The file that is being read.
 enum Open {
-    Lines { name: Arc<str>, reader: BufReader<File>, line: u64, text: Vec<u8> },
-    Whole { name: Arc<str>, text: Vec<u8>, resources: std::vec::IntoIter<(usize, usize)> },
+    Lines {
+        name: Arc<str>,
+        reader: BufReader<File>,
+        line: u64,
+        text: Vec<u8>,
+    },
+    Whole {
+        name: Arc<str>,
+        text: Vec<u8>,
+        resources: std::vec::IntoIter<(usize, usize)>,
+        /// Where the last resource begins, and in which line.
+        last: (usize, u64),
+    },
 }
 
 impl Rows for Resources<'_> {
@@ -163,7 +174,7 @@ fn open_file(file: &Found, findings: &mut Findings) -> Option<Open> {
                 findings.add(&file.name, None, Hole::Malformed { what: WHAT });
                 return None;
             };
-            Some(Open::Whole { name, text, resources: resources.into_iter() })
+            Some(Open::Whole { name, text, resources: resources.into_iter(), last: (0, 1) })
         }
         Ok(None) => {
             findings.add(&file.name, None, Hole::FileTooLarge { max: BUNDLE_MAX });
@@ -180,10 +191,11 @@ impl Open {
     /// The next resource with where it stands; nothing at the end of the file.
     fn resource(&mut self, findings: &mut Findings) -> Option<(&Arc<str>, u64, &[u8])> {
         match self {
-            Self::Whole { name, text, resources } => {
+            Self::Whole { name, text, resources, last } => {
                 let (start, end) = resources.next()?;
-                let before = files::lines(&text[..start]);
-                Some((name, before + 1, &text[start..end]))
+                // Resources stand in the order of the text: what lies before the last is counted.
+                *last = (start, last.1 + files::lines(&text[last.0..start]));
+                Some((name, last.1, &text[start..end]))
             }
             Self::Lines { name, reader, line, text } => {
                 *line += 1;

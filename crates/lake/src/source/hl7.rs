@@ -34,7 +34,7 @@ use crate::kind::Kind;
 use hl7_parser::Message;
 use hl7_parser::message::{Repeat, Segment, Separators};
 use jiff::tz::TimeZone;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::sync::Arc;
@@ -426,14 +426,16 @@ impl Select<'_> {
             return Vec::new();
         }
         let segments = message.segments.iter().zip(line..);
+        let mut nearest = Nearest::new(self, &message);
         let mut rows = Vec::new();
         for (place, (segment, line)) in segments.enumerate() {
+            nearest.pass(segment);
             let makes_row = match &self.wanted.each {
                 Some(each) => segment.name == each,
                 None => place == 0,
             };
             if makes_row {
-                rows.extend(self.row((&message, place), (name, line), findings));
+                rows.extend(self.row(&nearest, (name, line), findings));
             }
         }
         rows
@@ -453,24 +455,18 @@ impl Select<'_> {
 
     fn row(
         &self,
-        (message, place): (&Message<'_>, usize),
+        nearest: &Nearest<'_>,
         (name, line): (&Arc<str>, u64),
         findings: &mut Findings,
     ) -> Option<Row> {
-        let values = |path: &Path| {
-            let segments = &message.segments;
-            let named = |segment: &&Segment<'_>| segment.name == path.segment;
-            let before = segments[..=place].iter().rev().find(named);
-            let found = before.or_else(|| segments.iter().find(named));
-            found.map(|segment| path.values(segment, &message.separators)).unwrap_or_default()
-        };
-        if !self.filter.iter().all(|(path, value)| values(path).iter().any(|found| found == value))
-        {
+        let holds =
+            |(path, value): &(Path, &str)| nearest.values(path).iter().any(|found| found == value);
+        if !self.filter.iter().all(holds) {
             return None;
         }
         let mut fields = Vec::with_capacity(self.columns.len());
         for (column, path) in self.table.columns.iter().zip(&self.columns) {
-            let found = values(path);
+            let found = nearest.values(path);
             let text = if found.len() > 1 && (column.key || column.kind != Kind::Text) {
                 findings.add(name, line, Hole::ManyValues { column: column.name.clone() });
                 String::new()
@@ -484,6 +480,36 @@ impl Select<'_> {
             fields.push(text.unwrap_or_default());
         }
         Some((line, fields))
+    }
+}
+
+/// The segments that paths lead to from where a message is being read: of each name the one that was
+/// passed last, before that the first of the message.
+struct Nearest<'a> {
+    /// By name; few, for a table names few.
+    segments: BTreeMap<&'a str, Option<&'a Segment<'a>>>,
+    separators: &'a Separators,
+}
+
+impl<'a> Nearest<'a> {
+    fn new(select: &'a Select<'_>, message: &'a Message<'a>) -> Self {
+        let paths = select.columns.iter().chain(select.filter.iter().map(|(path, _)| path));
+        let first = |path: &'a Path| {
+            let name = path.segment.as_str();
+            (name, message.segments.iter().find(|segment| segment.name == name))
+        };
+        Self { segments: paths.map(first).collect(), separators: &message.separators }
+    }
+
+    fn pass(&mut self, segment: &'a Segment<'a>) {
+        if let Some(nearest) = self.segments.get_mut(segment.name) {
+            *nearest = Some(segment);
+        }
+    }
+
+    fn values(&self, path: &Path) -> Vec<String> {
+        let nearest = self.segments.get(path.segment.as_str()).copied().flatten();
+        nearest.map(|segment| path.values(segment, self.separators)).unwrap_or_default()
     }
 }
 

@@ -25,7 +25,9 @@
 //! All tables of one source are read in one read-only transaction on one snapshot, row by row. The
 //! database turns each value into text, cut at one character more than is taken, and sorts the rows
 //! by it, so that they come in the same order whatever the server does. Where there is a watermark,
-//! a table counts as unchanged while its number of rows and its greatest watermark are the same.
+//! a table counts as unchanged, and is not read, while its number of rows and its greatest watermark
+//! are the same. That is all it is for: after one change the whole table is read again, as without
+//! one, and compared with what the lake holds row by row, so that only new rows are stored.
 //! Messages show a server's code, never its text, which can hold values.
 
 use super::{

@@ -44,6 +44,9 @@ const ROW_MAX: usize = 16 << 20;
 /// How deep elements may lie in each other.
 const DEPTH_MAX: usize = 256;
 
+/// How many bytes the names of the open elements may have.
+const PATH_MAX: usize = 64 << 10;
+
 const WHAT: &str = "XML in UTF-8";
 
 const SETTINGS: &[Setting] = &[files::PATH, ZONE_SETTING];
@@ -286,7 +289,9 @@ impl Open {
     }
 
     fn start(&mut self, select: &Select<'_>, start: &BytesStart<'_>) -> Result<(), Hole> {
-        if self.depths.len() >= DEPTH_MAX {
+        // The reader keeps names with their prefixes, which are not in the path.
+        let names = self.path.len() + start.name().into_inner().len();
+        if self.depths.len() >= DEPTH_MAX || names > PATH_MAX {
             return Err(Hole::Malformed { what: WHAT });
         }
         self.depths.push(self.path.len());

@@ -3,10 +3,11 @@
 //! One test starts the servers and runs all others again, each with a database and a prefix of its
 //! own. Which they are stands in a file of the test's folder, so that its child processes find them.
 
+use super::garage::{self, Cluster};
 use super::servers::{self, BUCKET};
 use crate::database::{self, Half};
 use crate::remote::wait;
-use crate::{Bucket, Place, PostgresAt, index, keys};
+use crate::{Bucket, BucketError, Place, PostgresAt, index, keys};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as Location;
@@ -15,10 +16,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The ports of the database and of the object store, with a space between them.
 const SERVERS: &str = "AEGLE_LAKE_TEST_SERVERS";
+/// Set when the object store is a [cluster](super::garage).
+const IS_CLUSTER: &str = "AEGLE_LAKE_TEST_CLUSTER";
 
 fn ports() -> Option<(u16, u16)> {
     let ports = std::env::var(SERVERS).ok()?;
@@ -76,7 +80,20 @@ pub(crate) fn at((database, store): (u16, u16), name: &str, folder: PathBuf) -> 
         access_key: Some(("anybody".to_owned(), Zeroizing::new("anything".to_owned()))),
         put_if_absent: true,
     };
+    let objects =
+        if std::env::var_os(IS_CLUSTER).is_some() { of_cluster(objects) } else { objects };
     Place { folder, metadata: Some(metadata), objects: Some(objects) }
+}
+
+/// The same in a cluster, which cannot put what is absent only.
+fn of_cluster(bucket: Bucket) -> Bucket {
+    let (id, secret) = garage::KEY;
+    Bucket {
+        region: Some(garage::REGION.to_owned()),
+        access_key: Some((id.to_owned(), Zeroizing::new(secret.to_owned()))),
+        put_if_absent: false,
+        ..bucket
+    }
 }
 
 /// Where the lake of a folder is, when servers are used.
@@ -159,12 +176,44 @@ fn the_whole_suite_holds_on_postgresql_and_an_object_store() {
         return;
     }
     let (Some(database), Some(store)) = (servers::postgres(), servers::s3()) else { return };
-    let output = Command::new(std::env::current_exe().unwrap())
-        // Tests that need no lake, or bring servers of their own to read from.
+    whole_suite(&mut suite(database.port, store.port));
+}
+
+#[test]
+#[ignore = "needs the program `garage`, and takes a quarter of an hour to build it"]
+fn the_whole_suite_holds_on_postgresql_and_a_cluster_that_loses_a_node() {
+    if is_used() {
+        return;
+    }
+    let Some(database) = servers::postgres() else { return };
+    let mut cluster = Cluster::start();
+    let port = cluster.port();
+    // What it cannot do is noticed, unless somebody says so.
+    let folder = tempfile::tempdir().unwrap();
+    let trusted =
+        of_cluster(at((database.port, port), "probed", folder.path().into()).objects.unwrap());
+    let opened = Bucket { put_if_absent: true, ..trusted }.open();
+    assert!(matches!(opened, Err(BucketError::NotAtomic { .. })), "{:?}", opened.err());
+    let killer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(20));
+        cluster.kill_one();
+        cluster
+    });
+    whole_suite(suite(database.port, port).env(IS_CLUSTER, "1"));
+    drop(killer.join());
+}
+
+/// All tests but those that need no lake, or bring servers of their own to read from.
+fn suite(database: u16, store: u16) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["catalogue::", "check::", "source::mysql", "source::postgres"].map(skip).concat())
-        .env(SERVERS, format!("{} {}", database.port, store.port))
-        .output()
-        .unwrap();
+        .env(SERVERS, format!("{database} {store}"));
+    command
+}
+
+fn whole_suite(command: &mut Command) {
+    let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     println!("{text}");

@@ -14,15 +14,16 @@ pub(super) fn migrate(config: &Path, to: &Path) -> Result<()> {
     let secrets = Secrets::load(&old.secrets, old.key_file.as_deref())?;
     let place = new.lake.place(new.data.join("lake"))?;
     let lake = open_lake(&old, &secrets)?;
+    // First: who has other keys there has another lake there.
+    bring_keys(&keks(&old, &secrets)?, &keks(&new, &secrets)?)?;
     let mut meter = None;
     let Migration { rows, objects, copied, bytes } =
         lake.migrate(&place, &mut |step| show(&mut meter, step))?;
     drop(meter);
-    bring_keys(&keks(&old, &secrets)?, &keks(&new, &secrets)?)?;
     println!(
         "the lake is at its new place, too, and the same there: {rows} rows of its databases, \
-         {objects} objects, {copied} new with {bytes} bytes; start the node with `{}`, and remove \
-         the old place when it runs",
+         {objects} objects, {copied} new with {bytes} bytes; copy the folder `projects` if there is \
+         one, start the node with `{}`, and remove the old place when it runs",
         to.display()
     );
     Ok(())
@@ -35,8 +36,8 @@ fn bring_keys(old: &FileKeks, new: &FileKeks) -> Result<()> {
         new.import(&exported)?;
     } else if new.export()? != exported {
         bail!(
-            "the lake was copied, but the key file of the new configuration holds other keys; name \
-             a file that is not there yet in `keks`, and run it again"
+            "the key file of the new configuration holds other keys, so another lake may be there; \
+             name a file that is not there yet in `keks`, and run it again"
         );
     }
     Ok(())

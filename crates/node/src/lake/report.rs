@@ -4,11 +4,12 @@ mod page;
 
 use super::{Node, json};
 use crate::files;
-use aegle_lake::{Fate, LakeReport, Standing, TableReport};
+use aegle_lake::{CatalogueReport, Fate, LakeReport, Standing, TableReport};
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{HumanBytes, HumanCount};
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Show what the lake holds: rows, patients, freshness, gaps, growth, damage
@@ -100,6 +101,63 @@ fn about(table: &TableReport) -> String {
     format!("{about}{}", HumanCount(table.stats.duplicates))
 }
 
+/// When the source of a table changed, and when it was looked at since.
+fn freshness(table: &TableReport) -> String {
+    let loaded = table.loaded.map_or_else(|| "never".to_owned(), minute);
+    match table.seen.filter(|seen| table.loaded.is_some_and(|loaded| *seen > loaded)) {
+        Some(seen) => format!("{loaded}, unchanged at {}", minute(seen)),
+        None => loaded,
+    }
+}
+
+/// The columns of which there is something to tell.
+fn columns(report: &LakeReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for table in &report.tables {
+        for column in &table.columns {
+            let mut told = Vec::new();
+            if column.nulls > 0 {
+                told.push(format!("{} empty", percent(column.nulls, table.stats.rows)));
+            }
+            if column.wrong > 0 {
+                told.push(format!("{} of another type", HumanCount(column.wrong)));
+            }
+            if column.tags.is_empty() {
+                told.push("without a tag, never disclosed".to_owned());
+            }
+            if !told.is_empty() {
+                lines.push(format!("  {}.{}: {}", table.name, column.name, told.join(", ")));
+            }
+        }
+    }
+    let heading = (!lines.is_empty()).then(|| "\ncolumns:".to_owned());
+    heading.into_iter().chain(lines).collect()
+}
+
+/// The versions of the catalogue in use.
+fn versions(report: &LakeReport) -> Vec<String> {
+    let line = |version: &CatalogueReport| {
+        let CatalogueReport { version, batches, current } = version;
+        format!("  version {version}: {batches} batches, the last one of {current} tables")
+    };
+    let heading = std::iter::once("\ncatalogue:".to_owned());
+    heading.chain(report.catalogues.iter().map(line)).collect()
+}
+
+/// What each month brought.
+fn growth(report: &LakeReport) -> Vec<String> {
+    let mut months = BTreeMap::<String, (u64, u64)>::new();
+    for batch in &report.batches {
+        let (rows, bytes) = months.entry(batch.loaded.strftime("%Y-%m").to_string()).or_default();
+        (*rows, *bytes) = (*rows + batch.rows, *bytes + batch.stored_bytes);
+    }
+    let line = |(month, (rows, bytes)): (String, (u64, u64))| {
+        format!("  {month}: {} rows, {}", HumanCount(rows), HumanBytes(bytes))
+    };
+    let heading = std::iter::once("\nbrought in by month:".to_owned());
+    heading.chain(months.into_iter().map(line)).collect()
+}
+
 fn show(report: &LakeReport) -> String {
     let mut lines = vec![format!(
         "{} at {} UTC: {} patients, {} rows, catalogue version {}\n",
@@ -127,9 +185,12 @@ fn show(report: &LakeReport) -> String {
             HumanCount(stats.orphans).to_string(),
             HumanCount(stats.wrong_rows).to_string(),
             HumanBytes(table.stored_bytes).to_string(),
-            table.loaded.map_or_else(|| "never".to_owned(), minute)
+            freshness(table)
         ));
     }
+    lines.extend(columns(report));
+    lines.extend(versions(report));
+    lines.extend(growth(report));
     let stored = report.batches.iter().map(|batch| batch.stored_bytes).sum();
     lines.push(format!(
         "\n{} batches, {} in the raw zone",

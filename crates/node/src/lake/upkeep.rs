@@ -7,7 +7,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// How often a repair is looked for that a read asked for.
@@ -34,10 +34,9 @@ impl Caretaker {
             let mut due = upkeep.due(Timestamp::now(), last);
             // A read may have asked for it before the node was started.
             let mut mend = true;
+            let mut followed = None;
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK) {
-                if let Err(error) = kept.follow_erasures() {
-                    warn!(error = %aegle_centre::chain(&error), "Could not look for erasures");
-                }
+                follow(&kept, &mut followed);
                 mend |= kept.wants_mending();
                 if mend {
                     let done = kept.mend();
@@ -48,7 +47,7 @@ impl Caretaker {
                     }
                 }
                 if due.is_some_and(|due| due <= Timestamp::now()) {
-                    tell(scrub(&kept, upkeep));
+                    tell(scrub(&kept, upkeep, &mut followed));
                     due = upkeep.due(Timestamp::now(), Some(Timestamp::now()));
                 }
             }
@@ -87,11 +86,31 @@ impl Upkeep {
     }
 }
 
-fn scrub(lake: &Lake, upkeep: Upkeep) -> Result<ScrubReport, ScrubError> {
+/// Follows erasures by other processes, at most once in [`LOOK`]. `followed` is when it was tried last and
+/// whether it failed, which is told once.
+fn follow(lake: &Lake, followed: &mut Option<(Instant, bool)>) {
+    if followed.is_some_and(|(tried, _)| tried.elapsed() < LOOK) {
+        return;
+    }
+    let done = lake.follow_erasures();
+    if let Err(error) = &done
+        && followed.is_none_or(|(_, failed)| !failed)
+    {
+        warn!(error = %aegle_centre::chain(error), "Could not look for erasures");
+    }
+    *followed = Some((Instant::now(), done.is_err()));
+}
+
+fn scrub(
+    lake: &Lake,
+    upkeep: Upkeep,
+    followed: &mut Option<(Instant, bool)>,
+) -> Result<ScrubReport, ScrubError> {
     let rate = NonZeroU64::from(upkeep.scrub_mib_per_second);
     let rate = rate.saturating_mul(NonZeroU64::new(1 << 20).expect("not zero"));
     let options = ScrubOptions { bytes_per_second: Some(rate), ..ScrubOptions::default() };
-    lake.scrub(options, &mut |_| {})
+    // It takes hours.
+    lake.scrub(options, &mut |_| follow(lake, followed))
 }
 
 fn tell(done: Result<ScrubReport, ScrubError>) {

@@ -111,6 +111,68 @@ fn an_ingest_killed_at_any_step_ends_the_same_when_it_runs_again() {
 }
 
 #[test]
+fn an_ingest_stopped_at_any_step_goes_on_after_its_last_whole_table() {
+    let world = changed();
+    let (before, expected, steps) = reference(&world);
+    let mut frames = Vec::new();
+    for stop in 0..steps {
+        let copy = world.copy();
+        let lake = copy.open();
+        let mut step = 0;
+        let done = lake.ingest_with(&copy.source(), &mut |_| {
+            if step == stop {
+                lake.interrupt();
+            }
+            step += 1;
+        });
+        let Err(error) = done else { break };
+        assert!(matches!(error, IngestError::Interrupted(_)), "step {stop}: {error:?}");
+        let lake = copy.open();
+        assert_eq!(everything(&lake), before, "step {stop}: what was there is still there");
+        frames.push(lake.ingest(&copy.source()).unwrap().frames);
+        drop(lake);
+        assert_eq!(end(&copy), expected, "step {stop}");
+    }
+    // As after a kill: tables that were whole are not written again.
+    assert_eq!(frames, [7, 7, 4, 4, 4, 3, 3, 3, 2, 2, 2]);
+}
+
+#[test]
+fn what_was_read_from_a_source_that_changed_does_not_stay_when_the_ingest_is_stopped() {
+    let world = changed();
+    let lake = world.open();
+    let raw = world.raw();
+    let done = lake.ingest_with(&world.source(), &mut |step| {
+        if *step == Progress::Indexed {
+            world.write("use.csv", USE);
+            lake.interrupt();
+        }
+    });
+    assert!(matches!(done, Err(IngestError::Interrupted(_))), "{done:?}");
+    assert_eq!(world.raw(), raw);
+}
+
+#[test]
+fn a_table_through_which_patients_are_found_must_be_there_to_its_end() {
+    let world = changed();
+    let (_, expected, _) = reference(&world);
+    let lake = world.open();
+    let (file, raw) =
+        (std::fs::read_to_string(world.source().join("use.csv")).unwrap(), world.raw());
+    let done = lake.ingest_with(&world.source(), &mut |step| {
+        if matches!(step, Progress::Table(table) if table.as_str() == "doctor") {
+            std::fs::remove_file(world.source().join("use.csv")).unwrap();
+        }
+    });
+    assert!(matches!(done, Err(IngestError::Source(_))), "{done:?}");
+    assert_eq!(world.raw(), raw);
+    world.write("use.csv", &file);
+    report(&world, &lake);
+    drop(lake);
+    assert_eq!(end(&world), expected);
+}
+
+#[test]
 fn a_full_disk_at_any_write_is_a_clear_error_and_leaves_nothing() {
     let world = changed();
     let (before, expected, _) = reference(&world);

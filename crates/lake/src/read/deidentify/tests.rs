@@ -145,6 +145,9 @@ fn a_year_is_all_that_is_told_and_times_lose_minutes() {
     for (how, value, days, expected) in [
         (Analysed::Year, day.clone(), 100, Value::Integer(1961)),
         (Analysed::Year, time("1961-05-17T10:20:30Z"), 100, Value::Integer(1961)),
+        (Analysed::Year, time("1950-01-01T00:00:00+01:00"), 0, Value::Integer(1950)),
+        (Analysed::Year, time("1949-12-31T23:30:00-05:00"), 0, Value::Integer(1949)),
+        (Analysed::Year, time("0001-01-01T00:00:00Z"), 0, Value::Integer(1)),
         (Analysed::Shift, day.clone(), -17, Value::Date(jiff::civil::date(1961, 4, 30))),
         (Analysed::Shift, time("1961-05-17T23:59:30.5+02:00"), 1, time("1961-05-18T21:00:00Z")),
         (Analysed::Shift, Value::Date(jiff::civil::Date::MAX), 1, Value::Null),
@@ -227,6 +230,59 @@ fn a_project_has_a_plain_name() {
     }
     let project = Project::new(Path::new("lake"), "hip-2026").unwrap();
     assert_eq!(project.tables(), Path::new("lake/analytics/hip-2026"));
+}
+
+/// What becomes of `use` when a catalogue of version 2, changed by `change`, finds it broken, so that it
+/// stays as version 1 has cut it.
+fn of_kept_table(
+    change: impl Fn(String) -> String,
+) -> Result<Vec<(String, Vec<Value>)>, DeidentifyError> {
+    let (world, lake) = world();
+    let before = of_table(&rows(&lake, "study"), "use");
+    let catalogue = open_catalogue().replace("version = 1", "version = 2");
+    world.write("catalogue.toml", &change(catalogue));
+    world.write("use.csv", &format!("{}PAT-4711,EPI-1,x,y,eighty,\n", crate::testing::USE));
+    let error = lake.ingest(&world.source()).unwrap_err();
+    assert!(matches!(error, IngestError::Quarantined(_)), "{error:?}");
+    assert_eq!(lake.catalogue().unwrap().unwrap().version(), 2);
+    let mut of = lake.deidentify("study")?;
+    let place = of.tables().iter().position(|table| table.name == "use").unwrap();
+    let mut rows = Vec::new();
+    let mut keep = |table: usize, patient: &str, values: &[Value]| {
+        if table == place {
+            rows.push((patient.to_owned(), values.to_vec()));
+        }
+    };
+    while of.next(&mut keep)? {}
+    assert_eq!(rows.len(), before.len());
+    Ok(rows)
+}
+
+#[test]
+fn a_table_that_is_kept_as_an_earlier_catalogue_cut_it_appears_as_the_present_one_says() {
+    let rows = of_kept_table(|text| {
+        text.replace(
+            "product = { analytics = \"code\", type = \"text\", tags = [\"medication\"]",
+            "product = { type = \"text\", tags = [\"staff\"]",
+        )
+    });
+    let shown: Vec<_> = rows.unwrap().into_iter().map(|(_, values)| values).collect();
+    assert!(shown.iter().all(|values| values.len() == 2), "{shown:?}");
+    let doses: BTreeSet<_> = shown.iter().map(|values| format!("{:?}", values[0])).collect();
+    assert_eq!(doses.len(), 4, "{doses:?}");
+}
+
+#[test]
+fn what_lay_with_a_column_that_was_removed_is_told_to_who_keeps_the_lake() {
+    let product = "product = { analytics = \"code\", type = \"text\", tags = [\"medication\"], \
+                   labels = { en = \"Product\" } }\n";
+    let error = of_kept_table(|text| {
+        assert!(text.contains(product));
+        text.replace(product, "")
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(&error, DeidentifyError::OtherCut { table } if table == "use"), "{error}");
+    assert!(error.to_string().contains("aegle lake quarantine list"), "{error}");
 }
 
 #[test]

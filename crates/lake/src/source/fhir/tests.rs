@@ -97,6 +97,21 @@ fn what_is_no_resource_is_named_with_its_line_and_never_shown() {
 }
 
 #[test]
+fn each_resource_of_a_bundle_is_named_with_its_own_line() {
+    let world = World::empty();
+    world.write("catalogue.toml", CATALOGUE);
+    std::fs::create_dir(world.source().join("fhir")).unwrap();
+    let wrong = r#"{ "resource": { "resourceType": "Observation", "subject": { "reference": "p1" },
+        "category": { "coding": { "code": "laboratory" } }, "valueQuantity": { "value": "x" } } }"#;
+    let entries = [wrong, &wrong.replace("\"x\"", "1"), "{}", wrong, wrong].join(",\n\n");
+    let bundle = format!("{{\"resourceType\": \"Bundle\", \"entry\": [\n{entries}]}}");
+    world.write("fhir/b.json", &bundle);
+    let report = crate::check(&world.source()).to_string();
+    let told = "fhir/b.json, lines 2, 10 and 13: column `value` is not a decimal number";
+    assert!(report.starts_with(told), "{report}");
+}
+
+#[test]
 fn a_path_is_names_and_picks_and_nothing_else() {
     for good in ["a", "a.b", "a[0].b", "a[b=c.d].e", "valueQuantity.value"] {
         assert!(path(good).is_some(), "{good}");

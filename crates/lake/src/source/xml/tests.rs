@@ -98,6 +98,11 @@ fn what_is_no_xml_is_named_with_its_line_and_never_rows() {
     check("&amp;", "&secret;", &malformed(4));
     check("</e:export>", "", &malformed(14));
     check("a note", &"<a>".repeat(DEPTH_MAX), &malformed(7));
+    let long = "a".repeat(PATH_MAX);
+    check("a note", &format!("<{long}/>"), &malformed(7));
+    check("a note", &format!("<{long}:b/>"), &malformed(7));
+    let half = "a".repeat(PATH_MAX / 2);
+    check("a note", &format!("<{half}><{half}/></{half}>"), &malformed(7));
     check(
         "80.50",
         "secret",
@@ -121,6 +126,8 @@ fn entities_that_grow_and_endless_tags_cost_nothing() {
     assert_eq!(holes(&EXPORT.replace("<!DOCTYPE export>", bomb)), Vec::<String>::new());
     let used = EXPORT.replace("<!DOCTYPE export>", bomb).replace("&amp;", "&b;");
     assert_eq!(holes(&used).len(), 1);
+    let names = EXPORT.replace("a note", &format!("<{0}/><{0}/>", "a".repeat(PATH_MAX / 2)));
+    assert_eq!(holes(&names), Vec::<String>::new());
     let long = EXPORT.replace("a note", &"x".repeat(ROW_MAX + 1));
     assert!(holes(&long)[0].contains("a record is longer than 16777216 bytes"));
 }

@@ -37,6 +37,10 @@ fn people_read_the_counts_and_what_needs_a_look() {
         "use              4            2   25.0 %            1          1          0",
         "Table `use`: 1 rows belong to no patient and are left out.",
         "Table `use`: 1 rows are equal to another one in every field.",
+        "  use.patnr: 25.0 % empty, without a tag, never disclosed",
+        "  use.<dose>: 50.0 % empty",
+        "  version 1: 1 batches, the last one of 1 tables",
+        ": 3 rows, ",
         "last whole scrub: never",
     ] {
         assert!(shown.contains(expected), "{expected}\n{shown}");
