@@ -128,6 +128,10 @@ impl Lake {
         }
         let keys = old_keys.transfer(&new_keys)?;
         progress(&MigrateStep::Keys);
+        // Before the index makes it a lake that may be used, and may not be written over.
+        if old_keys.content()? != keys {
+            return Err(MigrateError::Changed);
+        }
         let index = old_index.transfer(&new_index)?;
         if old_keys.content()? != keys || old_index.content()? != index {
             return Err(MigrateError::Changed);
