@@ -28,7 +28,7 @@ struct Pool {
     open: usize,
 }
 
-/// A turn to use a connection; given back whatever happens. A connection that failed is closed.
+/// A turn to use a connection; given back whatever happens. One whose work panicked is closed.
 struct Turn<'a> {
     lookup: &'a Lookup,
     connection: Option<Connection>,

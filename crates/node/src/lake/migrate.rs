@@ -5,7 +5,7 @@ use crate::serve::{keks, open_lake};
 use crate::settings::Settings;
 use aegle_lake::{FileKeks, Keks as _, MigrateStep, Migration};
 use aegle_progress::{Meter, Unit};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 
 /// Copies the lake of one configuration to where another says.
@@ -15,6 +15,8 @@ pub(super) fn migrate(config: &Path, to: &Path) -> Result<()> {
     let place = new.lake.place(new.data.join("lake"))?;
     let lake = open_lake(&old, &secrets)?;
     // First: who has other keys there has another lake there.
+    std::fs::create_dir_all(&new.data)
+        .with_context(|| format!("could not create `{}`", new.data.display()))?;
     bring_keys(&keks(&old, &secrets)?, &keks(&new, &secrets)?)?;
     let mut meter = None;
     let Migration { rows, objects, copied, bytes } =
