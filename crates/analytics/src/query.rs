@@ -1,6 +1,7 @@
 //! Answers a question about a project's tables, and keeps in the journal that it was asked.
 //!
-//! An answer is found whole, within bounds, then the journal is written, then the answer is handed over.
+//! The question is in the journal first. Then its answer is found whole, within bounds, then the journal is
+//! told what came of it, then the answer is handed over.
 //! Why a question failed while it ran is told to nobody in the words of the engine, which would quote
 //! values of rows.
 
@@ -146,9 +147,9 @@ async fn run(context: &SessionContext, guarded: Guarded, k: u32) -> Result<Answe
     let count = counts.iter().find(|batch| batch.num_rows() == 1).context("nothing was counted")?;
     let count = count.column(0).as_primitive::<Int64Type>().value(0);
     let suppressed = u64::try_from(count).context("nothing was counted")?;
-    let plan = guarded.groups.clone();
-    let (schema, groups) = collect(context, plan.clone(), GROUPS_MAX).await?;
-    let answer = guarded.answer(found(&plan, &schema, groups)?)?;
+    let (schema, groups) = collect(context, guarded.groups.clone(), GROUPS_MAX).await?;
+    let groups = found(&guarded.groups, &schema, groups)?;
+    let answer = guarded.answer(groups)?;
     let (schema, batches) = collect(context, answer, ROWS_MAX).await?;
     Ok(Answered { schema, batches, suppressed, k })
 }

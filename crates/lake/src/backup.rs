@@ -15,19 +15,17 @@
 mod restore;
 
 use crate::crypt::{self, Cipher, MacKey};
-use crate::database::{Connection, DatabaseError, Half};
+use crate::database::{self, Connection, DatabaseError, Half};
 use crate::index::{self, Named};
 use crate::kek::KeyEpoch;
 use crate::keys::{self, KeyError};
-use crate::lake::Lake;
+use crate::lake::{Lake, remove_folder};
 use crate::objects::{OBJECT_DOMAIN, ObjectError, ObjectName};
 use crate::stream::{self, StreamError};
 pub use restore::{RestoreError, RestoreStep, Restored, restore};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
 
 const MAGIC: [u8; 16] = *b"aegle lake bak1\n";
 const SNAPSHOT: &str = "snapshot";
@@ -36,10 +34,6 @@ const OBJECTS: &str = "objects";
 const PLACE: &[u8] = b"backup";
 /// How much of an object is held in memory.
 const AT_ONCE: usize = 4 << 20;
-/// How often a lock is asked for, and how long to wait in between: a process that is just being
-/// started holds for a moment whatever the one that starts it has locked.
-const TRIES: usize = 4;
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a backup holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,22 +309,11 @@ fn put_in_place(beside: &Path, path: &Path) -> Result<(), BackupError> {
 
 /// Takes a lock; nothing when somebody else has it.
 fn lock(path: &Path) -> Result<Option<File>, BackupError> {
-    let file = File::create(path).map_err(failed(path))?;
-    for _ in 0..TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => sleep(PAUSE),
-            Err(TryLockError::Error(error)) => return Err(failed(path)(error)),
-        }
-    }
-    Ok(None)
+    database::try_lock(path).map_err(failed(path))
 }
 
 fn remove(folder: &Path) -> Result<(), BackupError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(folder)(error)),
-        _ => Ok(()),
-    }
+    remove_folder(folder).map_err(failed(folder))
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> BackupError {

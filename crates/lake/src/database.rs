@@ -15,7 +15,7 @@ mod sqlite;
 mod statement;
 mod transfer;
 
-pub(crate) use lock::{Lock, LockError};
+pub(crate) use lock::{Lock, LockError, try_lock};
 use postgres::Postgres;
 pub use postgres::PostgresAt;
 pub(crate) use rusqlite::params;

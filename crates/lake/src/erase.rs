@@ -149,7 +149,9 @@ impl Lake {
         progress: &mut dyn FnMut(&EraseStep),
     ) -> Result<Erasure, EraseError> {
         let _alone = self.lock_ingest()?;
-        let number = self.begin_erasure(subject)?;
+        // An ingest may have brought more since somebody was asked.
+        let subject = self.lookup.read(|it| counted(it, subject.patient, subject.person))?;
+        let number = self.begin_erasure(&subject)?;
         progress(&EraseStep::Begun);
         self.finish_erasures_with(progress)?;
         let done = self.erasures()?.into_iter().find(|erasure| erasure.number == number);
@@ -266,13 +268,10 @@ impl Lake {
         let (salt, tombstone) = (crypt::random::<32>(), self.keys.tombstone(patient));
         self.keys.change(|database| {
             // The patient may have been linked since somebody was asked, or erased by somebody else.
-            let erased = "SELECT 1 FROM erased WHERE tombstone = ?1";
-            if database.prepare_cached(erased)?.exists([tombstone])? {
+            if self.is_erased(database, patient)? {
                 return Err(EraseError::ErasedAlready);
             }
-            let person = "SELECT person FROM link WHERE patient = ?1";
-            let person: Option<PersonKey> =
-                database.query_row(person, [patient], |row| row.get(0)).optional()?;
+            let person = self.person_of(database, patient)?;
             database
                 .execute("INSERT INTO erased VALUES (?1) ON CONFLICT DO NOTHING", [tombstone])?;
             let insert = "INSERT INTO erasure (patient, salt, tombstone, rows, extents)
@@ -347,22 +346,36 @@ impl Lake {
         connection: &Connection,
         patient: PatientKey,
     ) -> Result<Option<Subject>, EraseError> {
-        let select = "SELECT person, proof FROM link WHERE patient = ?1";
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let linked: Option<(PersonKey, [u8; 32])> =
-            connection.prepare_cached(select)?.query_row([patient], read).optional()?;
-        if linked.is_some_and(|(person, proof)| self.keys.link_proof(&person, &patient) != proof) {
-            return Err(EraseError::Altered);
-        }
-        let subject = counted(connection, patient, linked.map(|(person, _)| person))?;
+        let subject = counted(connection, patient, self.person_of(connection, &patient)?)?;
         let key = "SELECT 1 FROM patient WHERE patient = ?1";
         let has_key = connection.prepare_cached(key)?.exists([patient])?;
         Ok(Some(subject).filter(|it| has_key || it.is_linked() || it.extents > 0))
     }
 
-    fn is_erased(&self, connection: &Connection, patient: &PatientKey) -> Result<bool, EraseError> {
+    /// Who is linked to the patient.
+    fn person_of(
+        &self,
+        connection: &Connection,
+        patient: &PatientKey,
+    ) -> Result<Option<PersonKey>, EraseError> {
+        let select = "SELECT person, proof FROM link WHERE patient = ?1";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let linked: Option<(PersonKey, [u8; 32])> =
+            connection.prepare_cached(select)?.query_row([patient], read).optional()?;
+        if linked.is_some_and(|(person, proof)| self.keys.link_proof(&person, patient) != proof) {
+            return Err(EraseError::Altered);
+        }
+        Ok(linked.map(|(person, _)| person))
+    }
+
+    /// Whether the patient was erased here.
+    pub(crate) fn is_erased(
+        &self,
+        connection: &Connection,
+        patient: &PatientKey,
+    ) -> database::Result<bool> {
         let select = "SELECT 1 FROM erased WHERE tombstone = ?1";
-        Ok(connection.prepare_cached(select)?.exists([self.keys.tombstone(patient)])?)
+        connection.prepare_cached(select)?.exists([self.keys.tombstone(patient)])
     }
 }
 

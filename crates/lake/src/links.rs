@@ -47,10 +47,8 @@ impl Lake {
             return Err(LinkError::NoSuchPatient);
         }
         let proof = self.keys.link_proof(&person, &patient);
-        let tombstone = self.keys.tombstone(&patient);
         self.keys.change(|keys| {
-            let erased = "SELECT 1 FROM erased WHERE tombstone = ?1";
-            if keys.prepare_cached(erased)?.exists([tombstone])? {
+            if self.is_erased(keys, &patient)? {
                 return Err(LinkError::NoSuchPatient);
             }
             let linked = "SELECT patient FROM link WHERE person = ?1";

@@ -6,7 +6,7 @@
 //! and follows no link out. Copies share their blocks where the file system can (copy on write).
 
 use crate::database::DatabaseError;
-use crate::lake::{Lake, LayoutError};
+use crate::lake::{Lake, LayoutError, remove_folder};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ impl Lake {
         }
         // An erasure that ran meanwhile may have missed what was copied after it had looked.
         if self.last_erasure()? != before {
-            remove(&folder.join(ANALYTICS)).map_err(failed("fill"))?;
+            remove_folder(&folder.join(ANALYTICS)).map_err(failed("fill"))?;
         }
         Ok(folder)
     }
@@ -112,7 +112,7 @@ impl Lake {
     /// Removes all de-identified tables, and their copies in workspaces. They are made anew from what
     /// is there then.
     pub(crate) fn remove_analytics(&self) -> io::Result<()> {
-        remove(&self.root.join(ANALYTICS))?;
+        remove_folder(&self.root.join(ANALYTICS))?;
         let workspaces = match fs::read_dir(self.root.join(FOLDER)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             workspaces => workspaces?,
@@ -120,7 +120,7 @@ impl Lake {
         for workspace in workspaces {
             let workspace = workspace?;
             if workspace.file_type()?.is_dir() {
-                remove(&workspace.path().join(ANALYTICS))?;
+                remove_folder(&workspace.path().join(ANALYTICS))?;
             }
         }
         Ok(())
@@ -166,14 +166,6 @@ fn private() -> DirBuilder {
 #[cfg(not(unix))]
 fn private() -> DirBuilder {
     DirBuilder::new()
-}
-
-/// Removes a folder if it is there.
-fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }
 
 /// Copies folders and files; links are left out.

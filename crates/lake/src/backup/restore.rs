@@ -6,7 +6,7 @@ use crate::database::{self, Connection, DatabaseError, Databases};
 use crate::index::{self, Named};
 use crate::kek::{KekError, Keks, KeyEpoch};
 use crate::keys::{self, KeyError, Keys};
-use crate::lake::create_private;
+use crate::lake::{create_private, remove_folder};
 use crate::objects::{ObjectError, Objects};
 use crate::stream::{self, StreamError};
 use std::fs::{self, File};
@@ -248,10 +248,7 @@ impl Write for Parts {
 }
 
 fn remove(folder: &Path) -> Result<(), RestoreError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(folder)(error)),
-        _ => Ok(()),
-    }
+    remove_folder(folder).map_err(failed(folder))
 }
 
 fn sync(folder: &Path) -> Result<(), RestoreError> {

@@ -15,6 +15,19 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// process has locked, or had a moment ago, until it is a program of its own.
 const TRIES: usize = 4;
 
+/// Takes the lock of a file, which is made when it is not there; nothing when somebody else has it.
+pub(crate) fn try_lock(file: &Path) -> io::Result<Option<File>> {
+    let locked = File::create(file)?;
+    for _ in 0..TRIES {
+        match locked.try_lock() {
+            Ok(()) => return Ok(Some(locked)),
+            Err(TryLockError::WouldBlock) => sleep(PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 /// A lock that is held: of a file or, so that processes of other machines are kept away, too, of the
 /// session by which is written what it guards. With the session goes the lock, and the way to write.
 pub(crate) enum Lock<'a> {
@@ -31,15 +44,7 @@ impl<'a> Lock<'a> {
         if let Connection::Postgres(server) = &*hold(connection) {
             return Ok(server.try_lock()?.then(|| Self::Session(connection)));
         }
-        let locked = File::create(file)?;
-        for _ in 0..TRIES {
-            match locked.try_lock() {
-                Ok(()) => return Ok(Some(Self::File { _locked: locked })),
-                Err(TryLockError::WouldBlock) => sleep(PAUSE),
-                Err(TryLockError::Error(error)) => return Err(error.into()),
-            }
-        }
-        Ok(None)
+        Ok(try_lock(file)?.map(|locked| Self::File { _locked: locked }))
     }
 
     /// Waits for the lock.

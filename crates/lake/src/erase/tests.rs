@@ -277,8 +277,11 @@ fn who_is_linked_or_erased_while_somebody_is_asked_is_erased_once_and_whole() {
     let seen = lake.subject(NUMBER).unwrap();
     assert!(!seen.is_linked());
     lake.link(person(1), NUMBER).unwrap();
+    world.write("use.csv", &crate::testing::USE.replace("aspirin", "ibuprofen"));
+    lake.ingest(&world.source()).unwrap();
     let erasure = lake.erase(&seen, &mut |_| {}).unwrap();
     assert_eq!(erasure.patient, Some(person(1)), "the ledger is told");
+    assert_eq!(erasure.rows, seen.rows + 1);
     assert!(matches!(lake.erase(&seen, &mut |_| {}), Err(EraseError::ErasedAlready)));
     assert_eq!(lake.erasures().unwrap().len(), 1);
 }
