@@ -13,7 +13,7 @@ use crate::{
 use aegle_ledger as ledger;
 use aegle_ledger::{Execution, Header, Loaded, Outcome, Stop, Transaction, TxId};
 use aegle_model::Timestamp;
-use commonware_consensus::{Heightable as _, marshal::ancestry::Ancestry};
+use commonware_consensus::{Block as _, Heightable as _, marshal::ancestry::Ancestry};
 use commonware_cryptography::Digestible as _;
 use commonware_glue::stateful::{
     Application, Finality, Input, Proposed,
@@ -154,6 +154,17 @@ impl Executor {
         Timestamp(now(clock).0.max(parent.time.0 + 1))
     }
 
+    /// The header of `block`'s parent, from memory if it is one of the last: the engine reads ancestors
+    /// from disk, one more than it is asked for.
+    async fn parent(&self, block: &Block, ancestry: impl Ancestry<Block>) -> Option<Header> {
+        let before = block.header().height.checked_sub(1)?;
+        if let Some(parent) = self.chain.block(before).filter(|it| it.digest() == block.parent()) {
+            return Some(parent.header().clone());
+        }
+        let parent = Box::pin(ancestry.skip(1)).next().await?;
+        Some(parent.inner().header().clone())
+    }
+
     /// Waits until the clock is close enough to `header`'s time.
     async fn check_time(
         parent: &Header,
@@ -237,10 +248,9 @@ impl Executor {
         batch: Batch<E>,
         finality: Finality,
     ) -> Result<Sealed<E>, Rejected> {
-        let mut ancestry = Box::pin(ancestry);
-        let block = ancestry.next().await.ok_or(Rejected::Header)?;
-        let parent = ancestry.next().await.ok_or(Rejected::Header)?;
-        let (parent, claimed) = (parent.inner().header(), block.inner().header());
+        let block = ancestry.peek().cloned().ok_or(Rejected::Header)?;
+        let parent = self.parent(block.inner(), ancestry).await.ok_or(Rejected::Header)?;
+        let (parent, claimed) = (&parent, block.inner().header());
         if matches!(finality, Finality::Candidate) {
             Self::check_time(parent, claimed, &clock).await?;
             self.check_signatures(block.inner().block()).await?;

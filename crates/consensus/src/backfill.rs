@@ -5,6 +5,7 @@
 //! take it in between their own writes: they have one owner, the engine.
 
 use crate::{
+    ahead::{Ahead, Limits},
     archive::{Bodies, Certificates},
     block::Block,
     certificate,
@@ -15,7 +16,7 @@ use crate::{
 };
 use aegle_ledger::{Anchor, Block as Content, CertifiedBlock, Genesis, Header};
 use aegle_model::Hash;
-use commonware_codec::{DecodeExt as _, Encode as _};
+use commonware_codec::{DecodeExt as _, Encode as _, EncodeSize as _};
 use commonware_consensus::{marshal::store, simplex::types::Finalization, types::Height};
 use commonware_cryptography::{Digestible as _, sha256::Digest};
 use commonware_runtime::Handle;
@@ -27,6 +28,8 @@ use tracing::info;
 /// How many blocks wait for the archives, and how many these take at once.
 const QUEUED: usize = 256;
 const AT_ONCE: usize = 64;
+/// How much that is not passed on yet stays in memory.
+const AHEAD: Limits = Limits { votes: 16_384, bytes: 8 * 1024 * 1024 };
 /// How long until the block that a transfer started from is looked for again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -40,13 +43,7 @@ type Fetched = (Block, Option<Finalization<Scheme, Digest>>);
 pub(crate) struct Filling<A, T> {
     archive: A,
     earlier: mpsc::Receiver<T>,
-}
-
-impl<A, T> Filling<A, T> {
-    fn new(archive: A) -> (Self, mpsc::Sender<T>) {
-        let (sender, earlier) = mpsc::channel(QUEUED);
-        (Self { archive, earlier }, sender)
-    }
+    ahead: Arc<Ahead<Finalization<Scheme, Digest>, Arc<Block>>>,
 }
 
 impl<E: Runtime> FillingVotes<E> {
@@ -71,6 +68,7 @@ impl<E: Runtime> store::Certificates for FillingVotes<E> {
         digest: Digest,
         votes: &Finalization<Scheme, Digest>,
     ) -> Result<Self, Self::Error> {
+        self.ahead.put_votes(height.get(), votes.clone());
         self.archive = store::Certificates::put(self.archive, height, digest, votes).await?;
         Ok(self)
     }
@@ -92,6 +90,11 @@ impl<E: Runtime> store::Certificates for FillingVotes<E> {
         &self,
         id: Identifier<'_, Digest>,
     ) -> Result<Option<Finalization<Scheme, Digest>>, Self::Error> {
+        if let Identifier::Index(height) = id
+            && let Some(votes) = self.ahead.take_votes(height)
+        {
+            return Ok(Some(votes));
+        }
         store::Certificates::get(&self.archive, id).await
     }
 
@@ -128,6 +131,7 @@ impl<E: Runtime> store::Blocks for FillingBodies<E> {
     type Error = archive::Error;
 
     async fn put(mut self, digest: Digest, block: &Arc<Block>) -> Result<Self, Self::Error> {
+        self.ahead.put_block(block.header().height, block.clone(), block.encode_size());
         self.archive = store::Blocks::put(self.archive, digest, block).await?;
         Ok(self)
     }
@@ -146,6 +150,11 @@ impl<E: Runtime> store::Blocks for FillingBodies<E> {
     }
 
     async fn get(&self, id: Identifier<'_, Digest>) -> Result<Option<Arc<Block>>, Self::Error> {
+        if let Identifier::Index(height) = id
+            && let Some(block) = self.ahead.take_block(height)
+        {
+            return Ok(Some(block));
+        }
         store::Blocks::get(&self.archive, id).await
     }
 
@@ -188,7 +197,11 @@ pub(crate) fn open<E: Runtime>(
     bodies: Bodies<E>,
 ) -> (FillingVotes<E>, FillingBodies<E>, Filler) {
     let here = bodies.ranges().collect();
-    let ((votes, votes_in), (bodies, bodies_in)) = (Filling::new(votes), Filling::new(bodies));
+    let (votes_in, earlier_votes) = mpsc::channel(QUEUED);
+    let (bodies_in, earlier_bodies) = mpsc::channel(QUEUED);
+    let ahead = Arc::new(Ahead::new(AHEAD));
+    let votes = Filling { archive: votes, earlier: earlier_votes, ahead: ahead.clone() };
+    let bodies = Filling { archive: bodies, earlier: earlier_bodies, ahead };
     (votes, bodies, Filler { here, passed: None, votes: votes_in, bodies: bodies_in })
 }
 

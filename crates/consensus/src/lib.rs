@@ -5,6 +5,7 @@
 //! changes; nothing of the engine's types is public. Absent on purpose: what transactions mean (the
 //! ledger), health, HTTP.
 
+mod ahead;
 mod application;
 mod archive;
 mod backfill;
@@ -15,6 +16,7 @@ mod client;
 mod engine;
 #[cfg(test)]
 mod fixture;
+mod flushing;
 mod gossip;
 mod members;
 mod network;

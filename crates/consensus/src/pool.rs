@@ -46,7 +46,7 @@ impl Default for Limits {
 }
 
 /// How many finished and how many checked transactions are remembered.
-const REMEMBERED: usize = 65_536;
+const REMEMBERED: usize = 16_384;
 /// How many transactions are told again at a time.
 const TOLD_AGAIN: usize = 256;
 
@@ -94,6 +94,8 @@ struct Share {
 struct Inner {
     /// By order of arrival.
     waiting: BTreeMap<u64, Waiting>,
+    /// The same by the height at which each expires.
+    expiring: BTreeSet<(u64, u64)>,
     arrivals: u64,
     numbers: HashMap<TxId, u64>,
     authors: HashMap<CentreId, Share>,
@@ -334,12 +336,14 @@ impl Inner {
         if waiting.origin == Origin::Here {
             self.untold.push_back(number);
         }
+        self.expiring.insert((waiting.transaction.expires(), number));
         self.waiting.insert(number, waiting);
     }
 
     fn remove(&mut self, id: &TxId) {
         let Some(number) = self.numbers.remove(id) else { return };
         let Some(waiting) = self.waiting.remove(&number) else { return };
+        self.expiring.remove(&(waiting.transaction.expires(), number));
         self.bytes -= waiting.bytes;
         let author = waiting.transaction.author();
         let left = self.authors.get_mut(&author).expect("every waiting transaction is counted");
@@ -352,10 +356,9 @@ impl Inner {
     }
 
     fn expire(&mut self) -> Vec<TxId> {
-        let height = self.height;
-        let expired = |waiting: &&Waiting| waiting.transaction.expires() <= height;
-        let ids: Vec<TxId> =
-            self.waiting.values().filter(expired).map(|waiting| waiting.id).collect();
+        let expired = self.expiring.range(..=(self.height, u64::MAX));
+        let waiting = expired.filter_map(|(_, number)| self.waiting.get(number));
+        let ids: Vec<TxId> = waiting.map(|waiting| waiting.id).collect();
         for id in &ids {
             self.remove(id);
         }

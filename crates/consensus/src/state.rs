@@ -5,11 +5,11 @@
 //! state instead of replaying; the ledger's roots never depend on them. Every commit carries the
 //! height it belongs to, so that one look under the database's lock tells which header covers it.
 
-use crate::block::Block;
+use crate::{block::Block, flushing::Flushing};
 use aegle_ledger as ledger;
 use commonware_codec::{Buf, EncodeSize, Error, RangeCfg, Read, Write};
 use commonware_cryptography::{Sha256, sha256};
-use commonware_glue::stateful::db::{DatabaseSet, ReadGuard, Shared};
+use commonware_glue::stateful::db::{DatabaseSet, ReadGuard};
 use commonware_parallel::Sequential;
 use commonware_runtime::{BufMut, Spawner, buffer::paged::CacheRef};
 use commonware_storage::{
@@ -31,7 +31,7 @@ pub(crate) const VALUE_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) type Database<E> =
     variable::Db<mmr::Family, E, FixedBytes<32>, Value, Sha256, EightCap, Sequential>;
 /// The set of databases that the engine manages: just the one.
-pub(crate) type Databases<E> = Shared<Database<E>>;
+pub(crate) type Databases<E> = Flushing<E>;
 /// Writes on top of a parent's state, not yet sealed.
 pub(crate) type Batch<E> = <Databases<E> as DatabaseSet<E>>::Unmerkleized;
 /// A sealed [`Batch`].

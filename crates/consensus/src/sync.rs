@@ -8,7 +8,7 @@
 use crate::{
     certificate,
     engine::{Identity, Runtime, Scheme},
-    state::{self, Database},
+    state::{self, Databases},
     transfer::{Attached, Judge, Peers, Piece, Question, Verdict},
 };
 use aegle_ledger::{Anchor, Genesis};
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use commonware_codec::Decode as _;
 use commonware_consensus::simplex::types::Finalization;
 use commonware_cryptography::{Signer as _, ed25519::PublicKey, sha256};
-use commonware_glue::stateful::db::{AttachableResolver, Shared};
+use commonware_glue::stateful::db::AttachableResolverSet;
 use commonware_macros::select;
 use commonware_storage::{
     mmr,
@@ -142,9 +142,9 @@ impl<E: Runtime> Source for StateSource<E> {
     }
 }
 
-impl<E: Runtime> AttachableResolver<Database<E>> for StateSource<E> {
-    fn attach_database(&self, database: Shared<Database<E>>) -> impl Future<Output = ()> + Send {
-        self.attached.set(database);
+impl<E: Runtime> AttachableResolverSet<Databases<E>> for StateSource<E> {
+    fn attach_databases(&self, databases: Databases<E>) -> impl Future<Output = ()> + Send {
+        self.attached.set(databases.shared().clone());
         ready(())
     }
 }
