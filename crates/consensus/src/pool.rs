@@ -40,7 +40,7 @@ impl Default for Limits {
             per_author: 10_000,
             per_author_bytes: 8 * 1024 * 1024,
             block_count: 1000,
-            block_bytes: 512 * 1024,
+            block_bytes: 384 * 1024,
         }
     }
 }

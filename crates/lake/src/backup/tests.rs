@@ -1,3 +1,5 @@
+mod kill;
+
 use super::*;
 use crate::ReadError;
 use crate::testing::{SECRETS, USE, World, cells, everything, files, kek, keks, person, read};
