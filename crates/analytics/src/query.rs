@@ -119,13 +119,20 @@ async fn answer_in_time(project: &Project, sql: &str, k: u32) -> Result<Answered
         return Err(Unanswered::Refused(anyhow!("the question is longer than {SQL_MAX} bytes")));
     }
     let (project, sql) = (project.clone(), sql.to_owned());
-    // A task of its own: who plans does not give way.
-    let mut task = tokio::spawn(async move { answer(&project, &sql, k).await });
-    if let Ok(ended) = tokio::time::timeout(TIME_MAX, &mut task).await {
+    in_time(async move { answer(&project, &sql, k).await }, TIME_MAX).await
+}
+
+/// Runs `work` in a task of its own, because who plans does not give way; stops it at the limit.
+async fn in_time<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Unanswered>> + Send + 'static,
+    limit: Duration,
+) -> Result<T, Unanswered> {
+    let mut task = tokio::spawn(work);
+    if let Ok(ended) = tokio::time::timeout(limit, &mut task).await {
         return ended.unwrap_or_else(|_| Err(Unanswered::Failed(anyhow!("the question failed"))));
     }
     task.abort();
-    let seconds = TIME_MAX.as_secs();
+    let seconds = limit.as_secs();
     Err(Unanswered::Failed(anyhow!("it takes longer than {seconds} s; ask for less")))
 }
 
@@ -231,4 +238,35 @@ fn missing(project: &Project) -> String {
         "the project `{name}` has no tables: it was never made, or an erasure removed them; run \
          `aegle-analytics refresh --project {name}`"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    fn text(unanswered: Unanswered) -> String {
+        let (Unanswered::Refused(error) | Unanswered::Failed(error)) = unanswered;
+        error.to_string()
+    }
+
+    #[tokio::test]
+    async fn a_question_that_takes_too_long_is_stopped() {
+        let (alive, stopped) = oneshot::channel::<()>();
+        let work = async move {
+            let _alive = alive;
+            std::future::pending::<Result<(), Unanswered>>().await
+        };
+        let error = in_time(work, Duration::from_millis(1)).await.err().map(text).unwrap();
+        assert_eq!(error, "it takes longer than 0 s; ask for less");
+        // Nobody holds the other end any more.
+        assert!(stopped.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_question_whose_work_panics_fails_without_a_word_of_it() {
+        let work = async { panic!("a row of somebody") };
+        let failed = in_time::<()>(work, Duration::from_mins(1)).await;
+        assert_eq!(failed.err().map(text).unwrap(), "the question failed");
+    }
 }

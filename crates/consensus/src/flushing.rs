@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_was_flushed_is_there_after_a_crash() {
-        let (_, crashed) =
+        let ((), crashed) =
             deterministic::Runner::default().start_and_recover(|context| async move {
                 let set = open(&context).await;
                 apply(&set, 3).await;

@@ -33,7 +33,7 @@ pub(super) fn open(folder: &Path, half: Half, tables: &str) -> Result<Connection
     connection.busy_timeout(PATIENCE)?;
     let mut found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found == 0 {
-        connection.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL;")?;
+        connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL;")?;
         found = create(&mut connection, tables)?;
     }
     if found != FORMAT {

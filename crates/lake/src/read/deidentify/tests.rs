@@ -224,6 +224,23 @@ fn tables_that_a_killed_erasure_left_are_removed_when_the_lake_is_opened() {
 }
 
 #[test]
+fn tables_that_were_begun_before_an_erasure_elsewhere_count_for_nothing() {
+    let (world, lake) = world();
+    let of = lake.deidentify("study").unwrap();
+    of.check().unwrap();
+    let tables = Project::new(&world.root(), "study").unwrap().tables().to_owned();
+    std::fs::create_dir_all(&tables).unwrap();
+    // As another process does that shares the lake, when this one lost its lock to it.
+    let erasure =
+        "INSERT INTO erasure (salt, tombstone, rows, extents, epoch) VALUES (?1, ?1, 0, 0, 2)";
+    lake.keys.change(|keys| keys.execute(erasure, [[7_u8; 16]])).unwrap();
+    assert!(matches!(of.check(), Err(DeidentifyError::Erased)));
+    assert!(!tables.exists());
+    drop(of);
+    lake.deidentify("study").unwrap().check().unwrap();
+}
+
+#[test]
 fn a_project_has_a_plain_name() {
     for name in ["", "..", "a/b", "A", "1a", "a b", "é"] {
         assert!(Project::new(Path::new("lake"), name).is_err(), "{name}");
