@@ -60,17 +60,18 @@ impl<V, B> Ahead<V, B> {
         }
     }
 
-    /// The votes at a height. What is below was passed on.
+    /// The votes at a height. What is there up to it was passed on. Who asks for a later one from outside
+    /// makes this node read the ones before it from disk, and no more.
     pub(crate) fn take_votes(&self, height: u64) -> Option<V> {
         let mut inner = self.lock();
-        let above = inner.votes.split_off(&(height + 1));
-        let passed = std::mem::replace(&mut inner.votes, above);
+        let votes = inner.votes.remove(&height)?;
+        inner.votes = inner.votes.split_off(&height);
         while let Some(first) = inner.blocks.first_key_value().map(|(height, _)| *height)
             && first <= height
         {
             inner.remove(first);
         }
-        passed.into_iter().next_back().filter(|(at, _)| *at == height).map(|(_, votes)| votes)
+        Some(votes)
     }
 
     /// The block at a height.
@@ -127,7 +128,10 @@ mod tests {
     #[test]
     fn what_is_passed_on_goes_with_the_votes_above_it() {
         let ahead = ahead(&[3, 4, 6]);
-        assert_eq!(ahead.take_votes(5), None, "the block has none of its own");
+        assert_eq!(ahead.take_votes(5), None);
+        assert_eq!(ahead.take_votes(u64::MAX), None, "what was never put takes nothing with it");
+        assert_eq!(there(&ahead), (vec![3, 4, 6], vec![3, 4, 6], 9));
+        assert_eq!(ahead.take_votes(4), Some(4));
         assert_eq!(there(&ahead), (vec![6], vec![6], 3));
     }
 }

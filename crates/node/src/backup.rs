@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use std::cell::RefCell;
 use std::fs::{self, File, TryLockError};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -108,7 +108,7 @@ enum Source {
 impl Source {
     fn find(settings: &Settings, secrets: &Secrets, genesis: Genesis) -> Result<Self> {
         let key = secrets.node()?;
-        if TcpListener::bind(settings.ledger.listen).is_ok() {
+        if !settings.node_runs() {
             return Ok(Self::Folder { dir: settings.data.join("ledger"), genesis, key });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

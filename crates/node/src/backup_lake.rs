@@ -14,7 +14,6 @@ use crate::unlock;
 use aegle_lake::{BackupStep, Keks as _, RestoreStep};
 use aegle_progress::{Meter, Unit};
 use anyhow::{Context, Result, bail};
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -52,7 +51,7 @@ fn objects(what: &str, total: u64) -> Meter {
 
 /// The height of the node's ledger, from the node if it runs, else from its folder.
 pub(crate) fn height(settings: &Settings, secrets: &Secrets) -> Result<u64> {
-    if TcpListener::bind(settings.ledger.listen).is_ok() {
+    if !settings.node_runs() {
         let dir = settings.data.join("ledger");
         if !dir.exists() {
             return Ok(0);

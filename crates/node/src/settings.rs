@@ -4,7 +4,7 @@ use aegle_lake::LakeSettings;
 use aegle_web::{Limits, Rate};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -108,6 +108,11 @@ impl Api {
 }
 
 impl Settings {
+    /// Whether the node of these settings runs: then it holds the address that the others speak to.
+    pub(crate) fn node_runs(&self) -> bool {
+        TcpListener::bind(self.ledger.listen).is_err()
+    }
+
     /// Reads and checks the file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let read = std::fs::read_to_string(path);
