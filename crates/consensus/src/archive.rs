@@ -23,7 +23,10 @@ use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::CacheRef;
 use commonware_storage::archive::{Archive as _, Identifier, immutable};
 use commonware_utils::{NZU64, NZUsize};
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
+
+/// How many blocks the engine delivers without hearing that one of them is durable. They are in memory.
+pub(crate) const DELIVERED: NonZeroUsize = NZUsize!(16);
 
 /// Finalisations by height.
 pub(crate) type Certificates<E> = immutable::Archive<E, Digest, Finalization<Scheme, Digest>>;
@@ -73,7 +76,7 @@ pub(crate) async fn open<E: engine::Runtime>(
         value_write_buffer: BUFFER,
         block_codec_config: (),
         max_repair: NZUsize!(256),
-        max_pending_acks: NZUsize!(16),
+        max_pending_acks: DELIVERED,
         strategy: Sequential,
     };
     let (certificates, bodies, mut filler) = backfill::open(certificates, bodies);

@@ -7,7 +7,7 @@
 //! a block counts as durable here only after a flush that began when it was applied. What a crash takes is
 //! replayed from the archive of blocks.
 
-use crate::state::Database;
+use crate::{archive, state::Database};
 use commonware_cryptography::Digest;
 use commonware_glue::stateful::db::{
     Anchor, Barrier, DatabaseSet, ReadGuard, Shared, StateSyncDb, StateSyncSet, SyncEngineConfig,
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 /// How many blocks are applied before the next flush begins, unless there are none for a [`PAUSE`]. Less
 /// than the engine delivers without hearing that one of them is durable.
 const BLOCKS: u64 = 8;
+const _: () = assert!(BLOCKS < archive::DELIVERED.get() as u64);
 /// How long until the next flush begins at the latest.
 const PAUSE: Duration = Duration::from_millis(20);
 
