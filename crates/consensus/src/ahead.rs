@@ -1,7 +1,7 @@
 //! Blocks and votes that were put into the archives and have not been passed on yet, kept in memory.
 //!
 //! A node that catches up fetches blocks faster than it executes them. Each would be read from disk
-//! again, with a turn to another thread for every file, which cost it a tenth of its time. The engine
+//! again, with a turn to another thread for every file, which cost it a quarter of its time. The engine
 //! reads a block once, when it passes it on, and the votes for it once, when it was executed.
 
 use std::{

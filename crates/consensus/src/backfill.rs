@@ -39,7 +39,8 @@ type Votes = (Height, Digest, Finalization<Scheme, Digest>);
 /// A block with the votes for it, where they are at hand.
 type Fetched = (Block, Option<Finalization<Scheme, Digest>>);
 
-/// An archive that takes what comes from before its first block in between.
+/// An archive that takes what comes from before its first block in between, and has what was put last at
+/// hand until it is passed on.
 pub(crate) struct Filling<A, T> {
     archive: A,
     earlier: mpsc::Receiver<T>,

@@ -2,7 +2,7 @@
 //!
 //! The engine applies one block after the other and lets a flush of the state run beside, one at a time. A
 //! flush syncs five files, and takes less time than a small block: each block had its own, and a node
-//! that caught up spent most of its time on them. Here a flush counts as ended only when it has, and
+//! that caught up spent much of its time on them. Here a flush counts as ended only when it has, and
 //! either [`BLOCKS`] more were applied or [`PAUSE`] has passed; the next one covers all of them. Invariant:
 //! a block counts as durable here only after a flush that began when it was applied. What a crash takes is
 //! replayed from the archive of blocks.

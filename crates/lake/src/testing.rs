@@ -1,5 +1,6 @@
 //! A small source and a lake to put it in, for the tests of this room.
 
+pub(crate) mod dying;
 pub(crate) mod faulty;
 pub(crate) mod garage;
 pub(crate) mod rotten;
@@ -150,6 +151,10 @@ impl World {
     /// Every object of the lake, by its path in the raw zone.
     pub(crate) fn raw(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         shared::objects(self.folder.path()).unwrap_or_else(|| files(&self.root().join("raw")))
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn source(&self) -> PathBuf {

@@ -108,7 +108,7 @@ enum Source {
 impl Source {
     fn find(settings: &Settings, secrets: &Secrets, genesis: Genesis) -> Result<Self> {
         let key = secrets.node()?;
-        if !settings.node_runs() {
+        if settings.is_stopped().is_ok() {
             return Ok(Self::Folder { dir: settings.data.join("ledger"), genesis, key });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

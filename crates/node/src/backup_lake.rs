@@ -51,7 +51,7 @@ fn objects(what: &str, total: u64) -> Meter {
 
 /// The height of the node's ledger, from the node if it runs, else from its folder.
 pub(crate) fn height(settings: &Settings, secrets: &Secrets) -> Result<u64> {
-    if !settings.node_runs() {
+    if settings.is_stopped().is_ok() {
         let dir = settings.data.join("ledger");
         if !dir.exists() {
             return Ok(0);

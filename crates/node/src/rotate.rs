@@ -20,7 +20,7 @@ use crate::unlock;
 use aegle_consensus::{belongs, rekey};
 use aegle_ledger::{Centre, Genesis};
 use aegle_model::{Name, PublicKey};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use tracing::info;
@@ -146,7 +146,7 @@ fn tell(secrets: &Path, card: &Centre) {
 }
 
 fn finish(settings: &Settings) -> Result<()> {
-    ensure!(!settings.node_runs(), "the node seems to run; stop it first");
+    settings.is_stopped().context("the node seems to run; stop it first")?;
     let mut keys = Keys::load(settings)?;
     let (_, Some(new)) = keys.pair()? else {
         bail!("no new keys wait beside `{}`", settings.secrets.display());

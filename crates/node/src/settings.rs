@@ -4,6 +4,7 @@ use aegle_lake::LakeSettings;
 use aegle_web::{Limits, Rate};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -108,9 +109,10 @@ impl Api {
 }
 
 impl Settings {
-    /// Whether the node of these settings runs: then it holds the address that the others speak to.
-    pub(crate) fn node_runs(&self) -> bool {
-        TcpListener::bind(self.ledger.listen).is_err()
+    /// Makes sure that the node of these settings does not run: then it holds the address that the
+    /// others speak to.
+    pub(crate) fn is_stopped(&self) -> io::Result<()> {
+        TcpListener::bind(self.ledger.listen).map(drop)
     }
 
     /// Reads and checks the file.

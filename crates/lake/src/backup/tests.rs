@@ -4,27 +4,25 @@ use super::*;
 use crate::ReadError;
 use crate::testing::{SECRETS, USE, World, cells, everything, files, kek, keks, person, read};
 use std::collections::BTreeSet;
-use tempfile::TempDir;
 
-/// A lake with data, and folders for its backup and for a lake that is restored from it.
+/// A lake with data, beside it its backup and a lake that is restored from that.
 struct Place {
     world: World,
-    folder: TempDir,
 }
 
 impl Place {
     fn new() -> Self {
         let world = World::new();
         drop(world.filled());
-        Self { world, folder: tempfile::tempdir().unwrap() }
+        Self { world }
     }
 
     fn backup(&self) -> PathBuf {
-        self.folder.path().join("backup")
+        self.world.folder().join("backup")
     }
 
     fn root(&self) -> PathBuf {
-        self.folder.path().join("restored/lake")
+        self.world.folder().join("restored/lake")
     }
 
     fn back_up(&self, lake: &Lake) -> BackupReport {
@@ -33,8 +31,8 @@ impl Place {
 
     /// Restores with the keys that the lake has now, as a new machine does.
     fn restore(&self) -> Result<Lake, RestoreError> {
-        let _ = fs::remove_dir_all(self.folder.path().join("restored"));
-        fs::create_dir(self.folder.path().join("restored")).unwrap();
+        let _ = fs::remove_dir_all(self.world.folder().join("restored"));
+        fs::create_dir(self.world.folder().join("restored")).unwrap();
         let exported = Lake::keks_beside(&self.world.root(), &kek()).export().unwrap();
         let keks = Lake::keks_beside(&self.root(), &kek());
         keks.import(&exported).unwrap();
@@ -244,7 +242,7 @@ fn a_second_backup_into_another_folder_is_refused_and_the_first_is_whole() {
     let place = Place::new();
     let lake = place.world.open();
     let before = everything(&lake);
-    let other = place.folder.path().join("other");
+    let other = place.world.folder().join("other");
     lake.back_up(&place.backup(), 7, &mut |_| {
         // By the same process, and by another one, which removes nothing on the way.
         for lake in [&lake, &place.world.open()] {

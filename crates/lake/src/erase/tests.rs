@@ -1,11 +1,10 @@
 use super::*;
 use crate::Place;
-use crate::testing::{World, cells, kek, keks, lines, person, read, shared};
+use crate::testing::{World, cells, dying, kek, keks, lines, person, read, shared};
 use crate::{KekError, LinkError, OpenError, ReadError};
 use aegle_model::RecordKey;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 const RECORD_KEY: [u8; 32] = [9; 32];
 const NUMBER: &str = "PAT-4711";
@@ -176,23 +175,13 @@ fn nobody_is_erased_while_an_ingest_runs_and_the_other_way_round() {
     assert!(refused > 3);
 }
 
-const FOLDER: &str = "AEGLE_ERASE_TEST_FOLDER";
-const STEP: &str = "AEGLE_ERASE_TEST_STEP";
-
 /// Not a test by itself: erases in a process that dies at one step, without any way to tidy up.
 #[test]
 #[ignore = "the process that the next test starts and lets die"]
 fn dies_at_a_step() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let fatal: usize = std::env::var(STEP).unwrap().parse().unwrap();
+    let Some((folder, step)) = dying::told() else { return };
     let lake = crate::testing::open(&folder).unwrap();
-    let mut step = 0;
-    let _ = lake.erase(&lake.subject(NUMBER).unwrap(), &mut |_| {
-        if step == fatal {
-            std::process::abort();
-        }
-        step += 1;
-    });
+    let _ = lake.erase(&lake.subject(NUMBER).unwrap(), &mut dying::at(step));
 }
 
 #[test]
@@ -206,13 +195,8 @@ fn an_erasure_killed_at_any_step_is_ended_once_by_whoever_opens_the_lake() {
     let others = everything_of(&lake);
     for step in 0..steps {
         let copy = world.copy();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "erase::tests::dies_at_a_step", "--ignored"])
-            .env(FOLDER, copy.root().parent().unwrap())
-            .env(STEP, step.to_string())
-            .output()
-            .unwrap();
-        assert!(!child.status.success(), "step {step} was not reached");
+        let died = dying::dies("erase::tests::dies_at_a_step", copy.folder(), step);
+        assert!(died, "step {step} was not reached");
         copy.settle();
         let lake = copy.open();
         let erasures = lake.erasures().unwrap();

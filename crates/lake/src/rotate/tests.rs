@@ -1,11 +1,9 @@
 use super::*;
 use crate::testing::token::Token;
-use crate::testing::{World, everything, keks, person};
+use crate::testing::{World, dying, everything, keks, person};
 use crate::{Keks, OpenError};
 use aegle_model::RecordKey;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 const RECORD_KEY: [u8; 32] = [9; 32];
@@ -107,23 +105,13 @@ fn keys_that_never_leave_their_token_work_the_same_also_when_it_fails() {
     assert_eq!(token.epochs().unwrap(), [2]);
 }
 
-const FOLDER: &str = "AEGLE_ROTATE_TEST_FOLDER";
-const STEP: &str = "AEGLE_ROTATE_TEST_STEP";
-
 /// Not a test by itself: rotates in a process that dies at one step, without any way to tidy up.
 #[test]
 #[ignore = "the process that the next test starts and lets die"]
 fn dies_at_a_step() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let fatal: usize = std::env::var(STEP).unwrap().parse().unwrap();
+    let Some((folder, step)) = dying::told() else { return };
     let lake = crate::testing::open(&folder).unwrap();
-    let mut step = 0;
-    let _ = lake.rotate_keys(&mut |_| {
-        if step == fatal {
-            std::process::abort();
-        }
-        step += 1;
-    });
+    let _ = lake.rotate_keys(&mut dying::at(step));
 }
 
 #[test]
@@ -136,13 +124,8 @@ fn a_rotation_killed_at_any_step_is_ended_by_whoever_opens_the_lake() {
     assert_eq!(steps, 7, "created, current, four tables with keys, destroyed");
     for step in 0..steps {
         let copy = world.copy();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "rotate::tests::dies_at_a_step", "--ignored"])
-            .env(FOLDER, copy.root().parent().unwrap())
-            .env(STEP, step.to_string())
-            .output()
-            .unwrap();
-        assert!(!child.status.success(), "step {step} was not reached");
+        let died = dying::dies("rotate::tests::dies_at_a_step", copy.folder(), step);
+        assert!(died, "step {step} was not reached");
         copy.settle();
         let lake = copy.open();
         assert_eq!(opened(&lake), before, "step {step}");

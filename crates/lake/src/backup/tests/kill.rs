@@ -2,61 +2,32 @@
 
 use super::*;
 use crate::ScrubOptions;
-use std::process::Command;
+use crate::testing::dying;
 use std::sync::Arc;
-
-const WORLD: &str = "AEGLE_LAKE_TEST_WORLD";
-const FOLDER: &str = "AEGLE_LAKE_TEST_BACKUPS";
-const STEP: &str = "AEGLE_LAKE_TEST_STEP";
-
-/// Where a test that is a process of its own works, and before which step it dies.
-fn told() -> Option<(PathBuf, PathBuf, usize)> {
-    let path = |name| std::env::var_os(name).map(PathBuf::from);
-    let step = std::env::var(STEP).ok()?.parse().unwrap();
-    Some((path(WORLD)?, path(FOLDER)?, step))
-}
-
-/// Dies at a step, without any way to tidy up.
-fn fatal<T>(at: usize) -> impl FnMut(&T) {
-    let mut step = 0;
-    move |_| {
-        if step == at {
-            std::process::abort();
-        }
-        step += 1;
-    }
-}
 
 /// Not a test by itself.
 #[test]
 #[ignore = "the process that a test below starts and lets die"]
 fn a_backup_dies() {
-    let Some((world, folder, step)) = told() else { return };
-    let lake = crate::testing::open(&world).unwrap();
-    let _ = lake.back_up(&folder.join("backup"), 7, &mut fatal(step));
+    let Some((folder, step)) = dying::told() else { return };
+    let lake = crate::testing::open(&folder).unwrap();
+    let _ = lake.back_up(&folder.join("backup"), 7, &mut dying::at(step));
 }
 
 /// Not a test by itself.
 #[test]
 #[ignore = "the process that a test below starts and lets die"]
 fn a_restore_dies() {
-    let Some((_, folder, step)) = told() else { return };
+    let Some((folder, step)) = dying::told() else { return };
     let root = folder.join("restored/lake");
     let keks = Arc::new(Lake::keks_beside(&root, &kek()));
-    let _ = restore(&folder.join("backup"), &root, keks, &mut fatal(step));
+    let _ = restore(&folder.join("backup"), &root, keks, &mut dying::at(step));
 }
 
-/// Whether the process that runs `test` died at a step; it ends well when it has none so late.
 fn dies(place: &Place, test: &str, step: usize) -> bool {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("backup::tests::kill::{test}"), "--ignored"])
-        .env(WORLD, place.world.root().parent().unwrap())
-        .env(FOLDER, place.folder.path())
-        .env(STEP, step.to_string())
-        .output()
-        .unwrap();
+    let died = dying::dies(&format!("backup::tests::kill::{test}"), place.world.folder(), step);
     place.world.settle();
-    !child.status.success()
+    died
 }
 
 /// A backup of what the lake shows first, and what it shows first and now.
@@ -92,7 +63,7 @@ fn a_restore_killed_at_any_step_leaves_no_lake_and_is_made_by_the_next() {
     let (place, _, now) = changed();
     place.back_up(&place.world.open());
     let keks = Lake::keks_beside(&place.root(), &kek());
-    fs::create_dir(place.folder.path().join("restored")).unwrap();
+    fs::create_dir(place.world.folder().join("restored")).unwrap();
     keks.import(&Lake::keks_beside(&place.world.root(), &kek()).export().unwrap()).unwrap();
     for step in 0..10 {
         assert!(dies(&place, "a_restore_dies", step), "step {step} was not reached");

@@ -4,10 +4,9 @@ use super::*;
 use crate::Place;
 use crate::objects::Objects;
 use crate::testing::faulty::{Fails, Faulty};
-use crate::testing::{LETTERS, SCAN, keks, letter};
+use crate::testing::{LETTERS, SCAN, dying, keks, letter};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 /// A lake with data, and a source in which every table changed since.
@@ -60,23 +59,13 @@ fn reference(world: &World) -> (Vec<String>, End, usize) {
     (before, end(&copy), steps)
 }
 
-const FOLDER: &str = "AEGLE_LAKE_TEST_FOLDER";
-const STEP: &str = "AEGLE_LAKE_TEST_STEP";
-
 /// Not a test by itself: ingests in a process that dies at one step, without any way to tidy up.
 #[test]
 #[ignore = "the process that the next test starts and lets die"]
 fn dies_at_a_step() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let fatal: usize = std::env::var(STEP).unwrap().parse().unwrap();
+    let Some((folder, step)) = dying::told() else { return };
     let lake = crate::testing::open(&folder).unwrap();
-    let mut step = 0;
-    let _ = lake.ingest_with(&folder.join("source"), &mut |_| {
-        if step == fatal {
-            std::process::abort();
-        }
-        step += 1;
-    });
+    let _ = lake.ingest_with(&folder.join("source"), &mut dying::at(step));
 }
 
 #[test]
@@ -87,13 +76,8 @@ fn an_ingest_killed_at_any_step_ends_the_same_when_it_runs_again() {
     let mut frames = Vec::new();
     for step in 0..steps {
         let copy = world.copy();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "ingest::tests::kill::dies_at_a_step", "--ignored"])
-            .env(FOLDER, copy.root().parent().unwrap())
-            .env(STEP, step.to_string())
-            .output()
-            .unwrap();
-        assert!(!child.status.success(), "step {step} was not reached");
+        let died = dying::dies("ingest::tests::kill::dies_at_a_step", copy.folder(), step);
+        assert!(died, "step {step} was not reached");
         copy.settle();
         let lake = copy.open();
         let shown = everything(&lake);
