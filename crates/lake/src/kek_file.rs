@@ -14,8 +14,8 @@ use crate::crypt::{self, Altered, Cipher, MacKey, NonceBytes, Secret};
 use crate::kek::{KekError, Keks, KeyEpoch};
 use crate::keys::Kek;
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -85,13 +85,31 @@ impl FileKeks {
     }
 
     fn read(&self) -> Result<Option<Plain>, KekError> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.failed(error)),
+        loop {
+            let mut file = match File::open(&self.path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(self.failed(error)),
+            };
+            if let Some(plain) = self.read_from(&mut file)? {
+                return Ok(Some(plain));
+            }
+        }
+    }
+
+    /// The keys in the file that was opened; none when another took its place, for then it may have
+    /// been overwritten before all of it was read.
+    fn read_from(&self, file: &mut File) -> Result<Option<Plain>, KekError> {
+        let mut read = || {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok((bytes, Some(inode(&file.metadata()?)) == inode_at(&self.path)?))
         };
-        let opened = self.open(&bytes).ok_or_else(|| KekError::Sealed(self.path.clone()))?;
-        Ok(Some(opened))
+        let (bytes, is_in_place) = read().map_err(|source| self.failed(source))?;
+        match self.open(&bytes) {
+            None if is_in_place => Err(KekError::Sealed(self.path.clone())),
+            plain => Ok(plain),
+        }
     }
 
     fn open(&self, bytes: &[u8]) -> Option<Plain> {
@@ -125,22 +143,22 @@ impl FileKeks {
         written().map_err(|source| self.failed(source))
     }
 
-    fn remember(&self, plain: &Plain) {
+    /// The same keys, ready for use, and kept for later. Another thread may keep what it read before.
+    fn remember(&self, plain: &Plain) -> BTreeMap<KeyEpoch, Arc<Cipher>> {
         let ciphers = plain.iter().map(|(epoch, key)| (*epoch, Arc::new(Cipher::new(key))));
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = ciphers.collect();
+        let ciphers: BTreeMap<_, _> = ciphers.collect();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = ciphers.clone();
+        ciphers
     }
 
     /// The key of an epoch, ready for use; read from the file again when it is not known.
     fn key(&self, epoch: KeyEpoch) -> Result<Arc<Cipher>, KekError> {
-        let known = || {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            known.get(&epoch).map(Arc::clone)
-        };
-        if let Some(cipher) = known() {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned();
+        if let Some(cipher) = known {
             return Ok(cipher);
         }
-        self.remember(&self.read()?.unwrap_or_default());
-        known().ok_or(KekError::Gone(epoch))
+        let mut read = self.remember(&self.read()?.unwrap_or_default());
+        read.remove(&epoch).ok_or(KekError::Gone(epoch))
     }
 
     fn beside(&self, what: &str) -> PathBuf {
@@ -218,13 +236,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Overwrites what was in the file's place before, then gives up its name. After a crash the name
 /// may still be another one of the present file, which must not be touched.
 fn forget_old(path: &Path, old: &Path) -> io::Result<()> {
-    let inode = |path: &Path| match fs::metadata(path) {
-        Ok(found) => Ok(Some((found.dev(), found.ino()))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    };
-    let Some(left) = inode(old)? else { return Ok(()) };
-    if inode(path)? != Some(left) {
+    let Some(left) = inode_at(old)? else { return Ok(()) };
+    if inode_at(path)? != Some(left) {
         let mut file = OpenOptions::new().write(true).open(old)?;
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         file.write_all(&vec![0; length])?;
@@ -232,6 +245,19 @@ fn forget_old(path: &Path, old: &Path) -> io::Result<()> {
     }
     fs::remove_file(old)?;
     sync_folder(path)
+}
+
+/// Tells files apart, whatever they are called.
+fn inode(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+fn inode_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(inode(&found))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
@@ -335,6 +361,17 @@ mod tests {
         assert!(fs::read(place("witness")).unwrap().iter().all(|byte| *byte == 0));
         assert_eq!(keks(&folder, 1).epochs().unwrap(), [3]);
         assert!(!place("keks.old").exists() && !place("keks.new").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_overwritten_while_it_is_read_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keks(&folder, 1);
+        keys.create(1).unwrap();
+        let mut opened = File::open(folder.path().join("keks")).unwrap();
+        keys.create(2).unwrap();
+        assert!(keys.read_from(&mut opened).unwrap().is_none());
+        assert_eq!(keys.epochs().unwrap(), [1, 2]);
     }
 
     #[test]

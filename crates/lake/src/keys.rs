@@ -84,9 +84,12 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    /// Whether the key-encryption key of an epoch is not there any more.
-    pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Kek(KekError::Gone(_)))
+    /// The epoch whose key-encryption key is not there any more, if that is what is wrong.
+    const fn gone(&self) -> Option<KeyEpoch> {
+        match self {
+            Self::Kek(KekError::Gone(epoch)) => Some(*epoch),
+            _ => None,
+        }
     }
 }
 
@@ -360,6 +363,23 @@ impl Keys {
     }
 }
 
+/// Reads one snapshot, and another one when what was read is wrapped under a key that a rotation has
+/// destroyed meanwhile: then the next one is under a later key, which may be destroyed in turn.
+pub(crate) fn read_while_rotated<T, E>(
+    mut read: impl FnMut() -> Result<T, E>,
+    key_error: impl Fn(&E) -> Option<&KeyError>,
+) -> Result<T, E> {
+    let mut last = None;
+    loop {
+        let read = read();
+        let gone = read.as_ref().err().and_then(&key_error).and_then(KeyError::gone);
+        if gone <= last {
+            return read;
+        }
+        last = gone;
+    }
+}
+
 /// The epoch that keys are wrapped under now.
 pub(crate) fn current(database: &Connection) -> database::Result<KeyEpoch> {
     let select = "SELECT current FROM epoch";
@@ -477,6 +497,23 @@ mod tests {
         assert!(error.to_string().contains("restore it with `aegle restore keys`"));
         std::fs::rename(folder.path().join("elsewhere"), folder.path().join("keks")).unwrap();
         assert!(keys(&folder, 1).is_ok());
+    }
+
+    #[test]
+    fn who_reads_is_not_disturbed_by_rotations_but_told_of_a_lost_key() {
+        let read = |gone: &[KeyEpoch]| {
+            let mut gone = gone.iter();
+            let read = || match gone.next() {
+                Some(epoch) => Err(KeyError::Kek(KekError::Gone(*epoch))),
+                None => Ok(()),
+            };
+            read_while_rotated(read, |error| Some(error))
+        };
+        assert!(read(&[]).is_ok() && read(&[1, 2, 5]).is_ok());
+        assert!(matches!(read(&[2, 2]), Err(KeyError::Kek(KekError::Gone(2)))));
+        assert!(matches!(read(&[2, 1]), Err(KeyError::Kek(KekError::Gone(1)))));
+        let other = read_while_rotated(|| Err::<(), _>(KeyError::Altered), |error| Some(error));
+        assert!(matches!(other, Err(KeyError::Altered)));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::database::{Connection, DatabaseError, Databases};
 use crate::index::{self, Index};
 use crate::kek::Keks;
 use crate::kek_file::FileKeks;
-use crate::keys::{Kek, KeyError, Keys};
+use crate::keys::{Kek, KeyError, Keys, read_while_rotated};
 use crate::layout::Layout;
 use crate::lookup::Lookup;
 use crate::note::NoteKey;
@@ -217,11 +217,7 @@ impl Lake {
     /// The record key of a patient, if this centre holds it.
     pub fn record_key(&self, patient: PatientId) -> Result<Option<RecordKey>, KeyError> {
         let read = || self.lookup.read(|keys| self.keys.record_key(keys, patient));
-        match read() {
-            // What was read a moment ago is wrapped under a key that was destroyed since.
-            Err(error) if error.is_gone() => read(),
-            read => read,
-        }
+        read_while_rotated(read, |error| Some(error))
     }
 
     pub(crate) fn current_layout(&self) -> Result<Arc<Layout>, LayoutError> {

@@ -22,7 +22,7 @@ use crate::consumer::{ClaimError, Finished};
 use crate::crypt::Secret;
 use crate::database::{Connection, DatabaseError};
 use crate::index;
-use crate::keys::{KeyError, PatientKey};
+use crate::keys::{KeyError, PatientKey, read_while_rotated};
 use crate::lake::{Lake, LayoutError};
 use crate::layout::Layout;
 use crate::links::LinkError;
@@ -126,6 +126,15 @@ pub enum ReadError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] DatabaseError),
+}
+
+impl ReadError {
+    const fn key(&self) -> Option<&KeyError> {
+        match self {
+            Self::Key(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// What the structured zone knows about a patient, in one snapshot.
@@ -265,11 +274,7 @@ impl Lake {
 
     fn structured(&self, permit: &Permit, asking: &Asking) -> Result<Structured, ReadError> {
         let look_up = || self.lookup.read(|connection| self.look_up(connection, permit, asking));
-        match look_up() {
-            // What was read a moment ago is wrapped under a key that was destroyed since.
-            Err(ReadError::Key(error)) if error.is_gone() => look_up(),
-            found => found,
-        }
+        read_while_rotated(look_up, ReadError::key)
     }
 
     fn look_up(

@@ -15,7 +15,7 @@ use crate::database::{self, Connection, DatabaseError, Lock};
 use crate::frame::FrameKey;
 use crate::index;
 use crate::ingest::IngestError;
-use crate::keys::{KeyError, PatientKey};
+use crate::keys::{KeyError, PatientKey, read_while_rotated};
 use crate::kind::Kind;
 use crate::lake::{Lake, LayoutError, create_private};
 use crate::layout::Layout;
@@ -263,11 +263,7 @@ impl Deidentification<'_> {
     ) -> Result<bool, DeidentifyError> {
         let Some((pseudonym, patient)) = self.left.pop() else { return Ok(false) };
         let look_up = || self.lake.lookup.read(|connection| self.look_up(connection, patient));
-        let structured = match look_up() {
-            // What was read a moment ago is wrapped under a key that was destroyed since.
-            Err(ReadError::Key(error)) if error.is_gone() => look_up()?,
-            found => found?,
-        };
+        let structured = read_while_rotated(look_up, ReadError::key)?;
         let Some(structured) = structured else { return Ok(true) };
         let (pseudonym, days) = (hex::encode(pseudonym), shift(&self.secret, &patient));
         for (table, place) in self.places.iter().enumerate() {
