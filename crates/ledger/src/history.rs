@@ -3,7 +3,8 @@
 //! A rule stays on its page for ever, with the change that granted it and those that revoked it. A
 //! restore changes no rule: it says that from now on only the changes up to an earlier height count,
 //! and those after itself. So the changes that count at a moment lie in a few spans, and a rule is in
-//! force when its grant counts and none of its revocations does.
+//! force when its grant counts and none of its revocations does. Only the last of [`REVOKED_MAX`]
+//! revocations of one rule counts whatever is restored.
 
 use crate::Key;
 use crate::state::{PatientRecord, Position, Record, RulePage, keys};
@@ -22,6 +23,10 @@ pub struct Change {
     pub by: CentreId,
 }
 
+/// How often a rule can be revoked, because a return brought it back each time. After the last time it
+/// stays revoked, whatever is returned to: so every rule can be revoked, and its record has an end.
+pub(crate) const REVOKED_MAX: usize = 32;
+
 /// A rule with all that became of it.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct KeptRule {
@@ -31,7 +36,8 @@ pub struct KeptRule {
     pub rule: Rule,
     /// When it was granted.
     pub granted: Change,
-    /// When it was revoked, oldest first; more than once when a restore brought it back.
+    /// When it was revoked, oldest first; more than once when a restore brought it back, but at most
+    /// [`REVOKED_MAX`] times.
     pub revoked: Vec<Change>,
 }
 
@@ -76,13 +82,20 @@ impl Counted {
         let newer = self.0.partition_point(|(from, _)| *from > position);
         self.0.get(newer).is_some_and(|(_, until)| position <= *until)
     }
+
+    /// Whether the change at `position` was made by then, also if it does not count.
+    fn knows(&self, position: Position) -> bool {
+        self.0.first().is_some_and(|(_, until)| position <= *until)
+    }
 }
 
 impl KeptRule {
     /// Whether the rule stands when these changes count. Its window of time is another matter.
     pub fn stands(&self, counted: &Counted) -> bool {
+        let last = self.revoked.get(REVOKED_MAX - 1);
         counted.holds(self.granted.at)
             && !self.revoked.iter().any(|change| counted.holds(change.at))
+            && !last.is_some_and(|change| counted.knows(change.at))
     }
 }
 

@@ -15,23 +15,36 @@ pub type Key = [u8; 32];
 
 /// What has been read of a state so far: bytes by key, none where there is no record.
 #[derive(Debug, Clone, Default)]
-pub struct Loaded(BTreeMap<Key, Option<Vec<u8>>>);
+pub struct Loaded {
+    records: BTreeMap<Key, Option<Vec<u8>>>,
+    bytes: usize,
+}
 
 impl Loaded {
     /// Adds what was read.
     pub fn add(&mut self, key: Key, value: Option<Vec<u8>>) {
-        self.0.insert(key, value);
+        let bytes = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+        self.bytes += bytes(&value);
+        let before = self.records.insert(key, value);
+        self.bytes -= before.as_ref().map_or(0, bytes);
+    }
+
+    /// How many bytes of records these are.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The record under `key`; the outer none means that it has not been read.
     pub fn get(&self, key: &Key) -> Option<Option<&[u8]>> {
-        self.0.get(key).map(Option::as_deref)
+        self.records.get(key).map(Option::as_deref)
     }
 }
 
 impl FromIterator<(Key, Vec<u8>)> for Loaded {
     fn from_iter<I: IntoIterator<Item = (Key, Vec<u8>)>>(records: I) -> Self {
-        Self(records.into_iter().map(|(key, value)| (key, Some(value))).collect())
+        let mut loaded = Self::default();
+        records.into_iter().for_each(|(key, value)| loaded.add(key, Some(value)));
+        loaded
     }
 }
 

@@ -74,9 +74,9 @@ fn standing(network: &Network, patient: PatientId, height: u64) -> BTreeSet<Rule
     kept.filter(|rule| rule.stands(&counted)).map(|rule| rule.id).collect()
 }
 
-/// The cells that a professional is granted now.
-fn asked(network: &mut Network, number: u64) -> BTreeSet<CellId> {
-    let opened = OpenedRequest {
+/// A professional's request.
+fn opened(network: &Network, number: u64) -> OpenedRequest {
+    OpenedRequest {
         network: network.genesis.network(),
         request: RequestId::from_array(bytes(number)),
         patient: MINE,
@@ -90,7 +90,12 @@ fn asked(network: &mut Network, number: u64) -> BTreeSet<CellId> {
         wishes: vec![Wish { centre: network.id(GUARDIAN), tags: vec![name(ALL)] }],
         recipient: [4; 65],
         asked: Timestamp(1_000),
-    };
+    }
+}
+
+/// The cells that a professional is granted now.
+fn asked(network: &mut Network, number: u64) -> BTreeSet<CellId> {
+    let opened = opened(network, number);
     let disclose = network.disclosure(&opened, REQUESTER, &key());
     let transaction = network.sign(GUARDIAN, Body::Disclose(Box::new(disclose)));
     network.commit(std::slice::from_ref(&transaction));
@@ -351,4 +356,85 @@ fn a_patient_returns_a_thousand_times_and_no_more() {
     let body = Body::Restore(Restore { patient: MINE, height: 2 });
     let outcome = network.submit(GUARDIAN, body);
     assert_eq!(outcome, Outcome::Rejected(Rejection::TooManyReturns));
+}
+
+/// However often rules are revoked and brought back, no record grows beyond what every store takes.
+#[test]
+fn a_rule_that_was_revoked_thirty_two_times_stays_revoked_and_its_record_small() {
+    let mut network = network();
+    let body = grant(&network, Effect::Allow, 1);
+    let granting = network.sign(GUARDIAN, body);
+    let rule = rule_id(&granting.change_id().unwrap());
+    network.commit(&[granting]);
+    let height = network.tip().height;
+    let revoke = || Body::Revoke(Revoke { patient: MINE, rule });
+    let restore = || Body::Restore(Restore { patient: MINE, height });
+    for _ in 0..32 {
+        assert!(standing(&network, MINE, network.tip().height).contains(&rule));
+        assert_eq!(network.submit(GUARDIAN, revoke()), Outcome::Done);
+        assert_eq!(network.submit(GUARDIAN, restore()), Outcome::Done);
+    }
+    assert!(!standing(&network, MINE, network.tip().height).contains(&rule));
+    assert_eq!(asked(&mut network, 1).len(), 0);
+    let again = network.submit(GUARDIAN, revoke());
+    assert_eq!(again, Outcome::Rejected(Rejection::UnknownRule));
+    // The past stays what it was.
+    let last = network.tip().height - 4;
+    assert!(
+        standing(&network, MINE, last).contains(&rule)
+            && standing(&network, MINE, height).contains(&rule)
+    );
+}
+
+#[test]
+fn wide_rules_fill_small_pages_and_at_some_time_all_that_there_are() {
+    let mut network = network();
+    let centre = network.id(GUARDIAN);
+    let tokens = (0..256).map(|tag| key().tag(centre, &name(&format!("tag {tag}")))).collect();
+    let mut rule = rule(&network, Effect::Deny, 1, Window::ALWAYS);
+    rule.scope = Scope::new(tokens).unwrap();
+    let wide = Body::Grant(Grant { patient: MINE, rule, sealed: vec![1; 80] });
+    let mut largest = 0;
+    let mut outcomes = Vec::new();
+    for _ in 0..26 {
+        let block: Vec<_> = (0..80).map(|_| network.sign(GUARDIAN, wide.clone())).collect();
+        let written = network.try_execute(&block).unwrap().writes;
+        largest = written.values().flatten().map(Vec::len).max().unwrap().max(largest);
+        outcomes.extend(network.commit(&block));
+    }
+    assert!(largest < 32 * 1024, "{largest} bytes");
+    // 256 tokens of 16 bytes: four rules a page, on 512 pages.
+    assert!(outcomes[..2_048].iter().all(|outcome| *outcome == Outcome::Done));
+    let refused = Outcome::Rejected(Rejection::TooManyRules);
+    assert!(outcomes[2_048..].iter().all(|outcome| *outcome == refused));
+    // None of them is out of reach.
+    let rule = *standing(&network, MINE, network.tip().height).last().unwrap();
+    let revoke = Body::Revoke(Revoke { patient: MINE, rule });
+    assert_eq!(network.submit(GUARDIAN, revoke), Outcome::Done);
+}
+
+/// Rules are read once for a block; what changes in it counts from there on.
+#[test]
+fn requests_of_one_block_are_decided_by_the_rules_before_each() {
+    let mut network = network();
+    let (allow, deny) = (grant(&network, Effect::Allow, 1), grant(&network, Effect::Deny, 1));
+    let height = network.tip().height;
+    let ask = |network: &mut Network, number| {
+        let opened = opened(network, number);
+        Body::Disclose(Box::new(network.disclosure(&opened, REQUESTER, &key())))
+    };
+    let restore = Body::Restore(Restore { patient: MINE, height });
+    let mut bodies = Vec::new();
+    for (number, change) in (1..).zip([allow, deny, restore]) {
+        bodies.extend([ask(&mut network, 10 * number), ask(&mut network, 10 * number + 1), change]);
+    }
+    bodies.push(ask(&mut network, 40));
+    let block: Vec<_> = bodies.into_iter().map(|body| network.sign(GUARDIAN, body)).collect();
+    let outcomes = network.commit(&block);
+    let granted = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Decided(decision) => Some(decision.permits()),
+        _ => None,
+    });
+    let granted: Vec<bool> = granted.collect();
+    assert_eq!(granted, [false, false, true, true, false, false, false]);
 }

@@ -22,7 +22,7 @@ impl Work<'_> {
         }
         let rules = self.rules(disclose.patient, &record)?;
         let policy = self.network()?.policy;
-        let decision = decide(&rules, &disclose.question, policy, self.time);
+        let decision = decide(&*rules, &disclose.question, policy, self.time);
         self.keep_disclosure(id, disclose);
         Ok(Ok(Outcome::Decided(decision)))
     }

@@ -25,6 +25,6 @@ impl Work<'_> {
         }
         returns.0.push(Return { change, to: restore.height });
         self.put(key, &returns);
-        Ok(Ok(self.changed(transaction)))
+        Ok(Ok(self.changed(transaction, restore.patient)))
     }
 }

@@ -8,10 +8,13 @@ use crate::state::{PatientRecord, RulePage, RuleRecord, keys};
 use crate::transaction::{Grant, Revoke, Transaction};
 use aegle_access::Rule;
 use aegle_model::PatientId;
+use std::rc::Rc;
 
+/// A page takes rules until it has so many, or so many bytes: each change of it writes all of it.
 const PAGE_RULES: usize = 32;
-/// The most rules that a patient can ever grant: a decision reads them all.
-const RULES_MAX: u32 = 50_000;
+const PAGE_BYTES: usize = 16 * 1024;
+/// The most pages that the rules which a patient ever granted can fill: a decision reads them all.
+const PAGES_MAX: u32 = 512;
 
 impl Work<'_> {
     pub(super) fn grant(&mut self, transaction: &Transaction, grant: &Grant) -> Applied {
@@ -19,11 +22,10 @@ impl Work<'_> {
             Ok(begun) => begun,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        if record.rules >= RULES_MAX {
-            return Ok(Err(Rejection::TooManyRules));
-        }
         let id = transaction.change_id().as_ref().map(rule_id).expect("a grant is a change");
-        let (number, mut page) = self.open_page(grant.patient, &mut record)?;
+        let Some((number, mut page)) = self.open_page(grant.patient, &mut record)? else {
+            return Ok(Err(Rejection::TooManyRules));
+        };
         let rule = grant.rule.clone();
         page.0.push(KeptRule { id, rule, granted: change, revoked: Vec::new() });
         record.rules += 1;
@@ -34,7 +36,7 @@ impl Work<'_> {
             &RuleRecord { patient: grant.patient, page: number, granted, sealed },
         );
         self.put(keys::patient(grant.patient), &record);
-        Ok(Ok(self.changed(transaction)))
+        Ok(Ok(self.changed(transaction, grant.patient)))
     }
 
     /// What every change of rules begins with: the author may make it, and it is not made yet.
@@ -58,26 +60,31 @@ impl Work<'_> {
     }
 
     /// What every change of rules ends with.
-    pub(super) fn changed(&mut self, transaction: &Transaction) -> Outcome {
+    pub(super) fn changed(&mut self, transaction: &Transaction, patient: PatientId) -> Outcome {
+        self.rules.remove(&patient);
         let made = transaction.change_id().expect("a change of rules has an id");
         self.put(keys::change(&made), &transaction.id());
         Outcome::Done
     }
 
-    /// The last page if it has room, else a new one.
+    /// The last page if it has room, else a new one; none when there are too many.
     fn open_page(
         &mut self,
         patient: PatientId,
         record: &mut PatientRecord,
-    ) -> Result<(u32, RulePage), Halt> {
+    ) -> Result<Option<(u32, RulePage)>, Halt> {
         if let Some(last) = record.pages.checked_sub(1) {
             let page: RulePage = self.get(keys::rules(patient, last))?.unwrap_or_default();
-            if page.0.len() < PAGE_RULES {
-                return Ok((last, page));
+            let bytes = borsh::object_length(&page).expect("measuring cannot fail");
+            if page.0.len() < PAGE_RULES && bytes < PAGE_BYTES {
+                return Ok(Some((last, page)));
             }
         }
+        if record.pages >= PAGES_MAX {
+            return Ok(None);
+        }
         record.pages += 1;
-        Ok((record.pages - 1, RulePage::default()))
+        Ok(Some((record.pages - 1, RulePage::default())))
     }
 
     pub(super) fn revoke(&mut self, transaction: &Transaction, revoke: &Revoke) -> Applied {
@@ -97,7 +104,7 @@ impl Work<'_> {
         let Some(kept) = standing else { return Ok(Err(Rejection::UnknownRule)) };
         kept.revoked.push(change);
         self.put(key, &page);
-        Ok(Ok(self.changed(transaction)))
+        Ok(Ok(self.changed(transaction, revoke.patient)))
     }
 
     /// The changes that count now.
@@ -106,12 +113,15 @@ impl Work<'_> {
         Ok(returns.counted(self.height()))
     }
 
-    /// The patient's rules that stand.
+    /// The patient's rules that stand; read once for all that a block asks until they change.
     pub(super) fn rules(
         &mut self,
         patient: PatientId,
         record: &PatientRecord,
-    ) -> Result<Vec<Rule>, Halt> {
+    ) -> Result<Rc<[Rule]>, Halt> {
+        if let Some(rules) = self.rules.get(&patient) {
+            return Ok(Rc::clone(rules));
+        }
         self.want(record.rule_keys(patient));
         let counted = self.counted(patient)?;
         let mut rules = Vec::new();
@@ -120,6 +130,8 @@ impl Work<'_> {
             let standing = page.0.into_iter().filter(|rule| rule.stands(&counted));
             rules.extend(standing.map(|kept| kept.rule));
         }
+        let rules = Rc::<[Rule]>::from(rules);
+        self.rules.insert(patient, Rc::clone(&rules));
         Ok(rules)
     }
 }

@@ -5,9 +5,11 @@ use crate::outcome::Outcome;
 use crate::state::{self, Key, Loaded, NetworkRecord, PatientRecord, Position, Record, keys};
 use crate::transaction::{Body, Transaction, TxId};
 use crate::{Header, heads, log};
+use aegle_access::Rule;
 use aegle_model::{PatientId, Timestamp};
 use borsh::BorshSerialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 pub(super) struct Work<'a> {
     loaded: &'a Loaded,
@@ -19,12 +21,14 @@ pub(super) struct Work<'a> {
     pub(super) needs: BTreeSet<Key>,
     /// Patients whose chains grew in this block.
     touched: BTreeSet<PatientId>,
+    /// Rules that stand, of patients who were asked about since they last changed.
+    pub(super) rules: BTreeMap<PatientId, Rc<[Rule]>>,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn new(loaded: &'a Loaded, parent: &'a Header, time: Timestamp) -> Self {
-        let (writes, needs, touched) = Default::default();
-        Self { loaded, parent, time, index: 0, writes, needs, touched }
+        let (writes, needs, touched, rules) = Default::default();
+        Self { loaded, parent, time, index: 0, writes, needs, touched, rules }
     }
 
     /// What follows is the entry with this index.
