@@ -1,10 +1,11 @@
 //! A patient's rules with their history, read from the ledger.
 
 use crate::{Centre, Error, seal};
+use aegle_access::Rule;
 use aegle_ledger::{
     KeptRule, OpenedRule, PatientRecord, Record, Returns, RulePage, RuleRecord, keys,
 };
-use aegle_model::{PatientId, RecordKey, RuleId, Timestamp};
+use aegle_model::{PatientId, RecordKey, Timestamp};
 
 /// A moment of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,11 @@ impl Book {
     }
 }
 
+/// Whether a rule in the clear is this one in tokens.
+pub(crate) fn says(opened: &OpenedRule, rule: &Rule, key: &RecordKey) -> bool {
+    opened.blind(key).is_ok_and(|blinded| blinded == *rule)
+}
+
 impl Centre {
     pub(crate) async fn book(&self, patient: PatientId) -> Result<Book, Error> {
         let key = self.key_of(patient).await?;
@@ -78,17 +84,21 @@ impl Centre {
         })
     }
 
-    /// Rules in the clear, in the order of their ids; none for one that cannot be read here.
+    /// Rules in the clear, in their order; none for one that cannot be read here, or that says something
+    /// else than the ledger decides by: another centre may have sealed it.
     pub(crate) async fn opened(
         &self,
         key: &RecordKey,
-        rules: &[RuleId],
+        rules: &[&KeptRule],
     ) -> Result<Vec<Option<OpenedRule>>, Error> {
         let mut opened = Vec::with_capacity(rules.len());
         for some in rules.chunks(aegle_consensus::KEYS_MAX) {
-            let keys: Vec<_> = some.iter().map(|id| keys::rule(*id)).collect();
+            let keys: Vec<_> = some.iter().map(|kept| keys::rule(kept.id)).collect();
             let records = self.records::<RuleRecord>(&keys).await?.into_iter();
-            opened.extend(records.map(|record| seal::open(key, &record?.sealed)));
+            let readable = |(kept, record): (&&KeptRule, Option<RuleRecord>)| {
+                seal::open(key, &record?.sealed).filter(|opened| says(opened, &kept.rule, key))
+            };
+            opened.extend(some.iter().zip(records).map(readable));
         }
         Ok(opened)
     }

@@ -1,5 +1,6 @@
 //! Handing out: a data centre checks a receipt itself, then lets exactly the permitted cells go.
 
+use crate::log::readable;
 use crate::submit::now;
 use crate::{Centre, Error};
 use aegle_lake::{Delivery, ReadError, Shape};
@@ -19,6 +20,11 @@ const ANSWERED: &str = "this request was answered before; ask again with a new o
 pub(crate) struct PartRequest {
     pub(crate) receipt: Receipt,
     pub(crate) opened: OpenedRequest,
+}
+
+/// Whether the decided disclosure shows the patient this request.
+fn is_readable(receipt: &VerifiedReceipt, opened: &OpenedRequest, key: &RecordKey) -> bool {
+    receipt.decided().is_some_and(|(disclose, _)| readable(disclose, key).as_ref() == Some(opened))
 }
 
 impl Canonical for PartRequest {
@@ -59,6 +65,10 @@ impl Centre {
         let catalogue =
             catalogue.map_err(Error::internal)?.ok_or(Error::Unavailable { part: "lake" })?;
         match admit(receipt, opened, &key, (self.id(), catalogue.vocabulary()), now()) {
+            // Nothing leaves that the patient cannot read of in the log.
+            Ok(_) if !is_readable(receipt, opened, &key) => {
+                Err(Error::invalid("receipt", "the request sealed on the ledger is another"))
+            }
             Ok(permit) => Ok(Some(permit)),
             Err(PermitError::NotAsked) => Ok(None),
             Err(error @ PermitError::Stale) => Err(Error::Conflict(error.to_string())),

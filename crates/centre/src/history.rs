@@ -3,7 +3,9 @@
 use crate::book::{At, Book};
 use crate::change::{Progress, nonce};
 use crate::{Caller, Centre, Error, seal};
-use aegle_ledger::{Body, Change, Grant, OpenedRule, Rejection, Restore, Revoke, rule_id};
+use aegle_ledger::{
+    Body, Change, Grant, KeptRule, OpenedRule, Rejection, Restore, Revoke, rule_id,
+};
 use aegle_model::RuleId;
 use std::collections::BTreeSet;
 
@@ -67,8 +69,8 @@ impl Centre {
         // What waits is read first: what is made in between shows twice rather than not at all.
         let kept = self.kept_changes(patient)?;
         let book = self.book(patient).await?;
-        let ids: Vec<_> = book.rules.iter().map(|rule| rule.id).collect();
-        let opened = self.opened(&book.key, &ids).await?;
+        let rules: Vec<_> = book.rules.iter().collect();
+        let opened = self.opened(&book.key, &rules).await?;
         let mut made = made(&book, opened);
         made.sort_by_key(|(change, _)| change.at);
         let made =
@@ -76,6 +78,7 @@ impl Centre {
         let waiting = kept.into_iter().filter_map(|kept| {
             let id = kept.transaction.change_id()?;
             let what = match kept.transaction.body() {
+                // What waits here was sealed here.
                 Body::Grant(Grant { sealed, .. }) => Changed::Granted {
                     rule: rule_id(&id),
                     opened: seal::open(&book.key, sealed).map(Box::new),
@@ -109,16 +112,15 @@ impl Centre {
     pub async fn preview_restore(&self, caller: &Caller, at: At) -> Result<RestorePreview, Error> {
         let book = self.book(caller.patient()?).await?;
         let height = book.height(at)?;
-        let ids = |rules: Vec<&aegle_ledger::KeptRule>| -> BTreeSet<RuleId> {
+        let ids = |rules: Vec<&KeptRule>| -> BTreeSet<RuleId> {
             rules.into_iter().map(|rule| rule.id).collect()
         };
         let (then, now) = (ids(book.standing(height)), ids(book.now()));
         let named = async |only: &BTreeSet<RuleId>, without: &BTreeSet<RuleId>| {
-            let rules = book.rules.iter().map(|rule| rule.id);
-            let ids: Vec<_> =
-                rules.filter(|id| only.contains(id) && !without.contains(id)).collect();
-            let opened = self.opened(&book.key, &ids).await?;
-            Ok::<_, Error>(ids.into_iter().zip(opened).collect())
+            let is_one = |kept: &&KeptRule| only.contains(&kept.id) && !without.contains(&kept.id);
+            let rules: Vec<_> = book.rules.iter().filter(is_one).collect();
+            let opened = self.opened(&book.key, &rules).await?;
+            Ok::<_, Error>(rules.iter().map(|kept| kept.id).zip(opened).collect())
         };
         Ok(RestorePreview {
             height,

@@ -1,5 +1,6 @@
 //! The own access log: who asked, what was decided, what left; with the proof that it is complete.
 
+use crate::book::says;
 use crate::{Caller, Centre, Error, seal};
 use aegle_access::Purpose;
 use aegle_ledger::{
@@ -203,8 +204,10 @@ fn view(number: u64, entry: &LogEntry, key: Option<&RecordKey>) -> LogView {
         Body::Link(link) => Seen::Linked { speaks: link.speaks },
         Body::Grant(grant) => {
             let rule = rule_id(&change_id(grant.patient, entry.transaction.nonce()));
-            let opened = key.and_then(|key| seal::open(key, &grant.sealed)).map(Box::new);
-            Seen::Granted { rule, opened }
+            let readable = key.and_then(|key| {
+                seal::open(key, &grant.sealed).filter(|opened| says(opened, &grant.rule, key))
+            });
+            Seen::Granted { rule, opened: readable.map(Box::new) }
         }
         Body::Revoke(revoke) => Seen::Revoked { rule: revoke.rule },
         Body::Restore(restore) => Seen::Restored { to: restore.height },
@@ -230,9 +233,16 @@ fn asked(
         emergency: disclose.question.purpose == Purpose::Emergency,
         late,
         requester: disclose.requester.centre,
-        opened: key.and_then(|key| seal::open(key, &disclose.sealed)).map(Box::new),
+        opened: key.and_then(|key| readable(disclose, key)).map(Box::new),
         granted: granted(disclose, outcome),
     }
+}
+
+/// The request in the clear; none when it is not the one that was decided: another centre may have
+/// sealed it.
+pub(crate) fn readable(disclose: &Disclose, key: &RecordKey) -> Option<OpenedRequest> {
+    let opened: OpenedRequest = seal::open(key, &disclose.sealed)?;
+    (opened.hash() == disclose.opened).then_some(opened)
 }
 
 fn granted(disclose: &Disclose, outcome: &Outcome) -> Vec<(CentreId, usize, usize)> {

@@ -5,8 +5,9 @@ use aegle_model::CentreId;
 use backon::{ExponentialBuilder, Retryable};
 use failsafe::futures::CircuitBreaker;
 use failsafe::{Config, StateMachine, backoff, failure_policy};
+use reqwest::dns::{Name, Resolve, Resolving};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const CONNECT: Duration = Duration::from_secs(1);
@@ -15,10 +16,31 @@ const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Where a centre's node listens for other nodes.
 #[derive(Debug, Clone)]
 pub struct PeerAddress {
-    /// The centre.
-    pub centre: CentreId,
-    /// Its address.
-    pub address: SocketAddr,
+    centre: CentreId,
+    host: Host,
+    port: u16,
+}
+
+impl PeerAddress {
+    /// The centre's `host:port`, where the host is an IP address or a name; none when it is not so.
+    pub fn new(centre: CentreId, address: &str) -> Option<Self> {
+        let (host, port) = address.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
+        Some(Self { centre, host: Host(host.to_owned()), port: port.parse().ok()? })
+    }
+}
+
+/// Looked up for each connection: a name that is not known now, or moves, costs that centre's part.
+#[derive(Debug, Clone)]
+struct Host(String);
+
+impl Resolve for Host {
+    fn resolve(&self, _: Name) -> Resolving {
+        let host = self.0.clone();
+        // The port of the URL is used.
+        Box::pin(
+            async move { Ok(Box::new(tokio::net::lookup_host(format!("{host}:0")).await?) as _) },
+        )
+    }
 }
 
 /// The other centres of the network.
@@ -60,9 +82,9 @@ impl Peers {
         addresses: &[PeerAddress],
     ) -> Result<Self, TlsError> {
         let mut peers = BTreeMap::new();
-        for PeerAddress { centre, address } in addresses {
-            let Some(member) = members.iter().find(|it| it.id == *centre) else { continue };
-            peers.insert(*centre, Peer::new(mine.client(member.tls)?, *address));
+        for address in addresses {
+            let Some(member) = members.iter().find(|it| it.id == address.centre) else { continue };
+            peers.insert(address.centre, Peer::new(mine.client(member.tls)?, address));
         }
         Ok(Self(peers))
     }
@@ -90,10 +112,10 @@ fn counts(error: &PeerError) -> bool {
 }
 
 impl Peer {
-    fn new(tls: rustls::ClientConfig, address: SocketAddr) -> Self {
+    fn new(tls: rustls::ClientConfig, address: &PeerAddress) -> Self {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            .resolve(NAME, address)
+            .dns_resolver(Arc::new(address.host.clone()))
             .connect_timeout(CONNECT)
             .pool_idle_timeout(Duration::from_mins(1))
             .http2_keep_alive_interval(Duration::from_secs(5))
@@ -104,7 +126,7 @@ impl Peer {
         let pause = backoff::exponential(Duration::from_secs(1), Duration::from_secs(15));
         let policy = failure_policy::consecutive_failures(3, pause);
         let breaker = Config::new().failure_policy(policy).build();
-        Self { base: format!("https://{NAME}:{}", address.port()), client, breaker }
+        Self { base: format!("https://{NAME}:{}", address.port), client, breaker }
     }
 
     /// Retries only what never reached the other side: nothing is done twice.
@@ -151,4 +173,33 @@ impl Peer {
 
 fn never_arrived(error: &PeerError) -> bool {
     matches!(error, PeerError::Unreachable(Some(cause)) if cause.is_connect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        let parsed = |address| {
+            let address = PeerAddress::new(CentreId::from_array([1; 16]), address)?;
+            Some((address.host.0, address.port))
+        };
+        let host = |host: &str, port| Some((host.to_owned(), port));
+        assert_eq!(parsed("zmc.example:7443"), host("zmc.example", 7443));
+        assert_eq!(parsed("[::1]:7443"), host("[::1]", 7443));
+        for wrong in ["zmc.example", ":7443", "zmc.example:", "zmc.example:99999"] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_is_looked_up_when_it_is_called() {
+        let name = || "peer".parse().unwrap();
+        for host in ["127.0.0.1", "[::1]", "localhost"] {
+            let mut found = Host(host.to_owned()).resolve(name()).await.unwrap();
+            assert!(found.all(|address| address.ip().is_loopback()), "{host}");
+        }
+        assert!(Host("nobody.invalid".to_owned()).resolve(name()).await.is_err());
+    }
 }

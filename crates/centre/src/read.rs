@@ -2,7 +2,7 @@
 
 use crate::guard::{GuardRequest, check_reason};
 use crate::hand_out::PartRequest;
-use crate::submit::{now, random};
+use crate::submit::{FINAL_WITHIN, now, random};
 use crate::{Caller, Centre, Error, PeerError, chain, keybox, seal};
 use aegle_access::Purpose;
 use aegle_ledger::{
@@ -14,7 +14,8 @@ use futures::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-const GUARD_WITHIN: Duration = Duration::from_secs(6);
+/// Longer than a guardian waits for the ledger, or a request would be given up that is decided then.
+const GUARD_WITHIN: Duration = FINAL_WITHIN.saturating_add(Duration::from_secs(2));
 const PART_WITHIN: Duration = Duration::from_secs(5);
 /// All guardians together; with the parts it stays below what the API allows an answer.
 const DECIDED_WITHIN: Duration = Duration::from_secs(20);

@@ -136,9 +136,9 @@ impl Centre {
         let kept = if at.is_none() { self.kept_changes(patient)? } else { Vec::new() };
         let book = self.book(patient).await?;
         let height = at.map_or(Ok(book.tip.0), |at| book.height(at))?;
-        let ids: Vec<_> = book.standing(height).into_iter().map(|rule| rule.id).collect();
-        let opened = self.opened(&book.key, &ids).await?;
-        let standing = ids.into_iter().zip(opened).map(|(id, rule)| {
+        let rules = book.standing(height);
+        let opened = self.opened(&book.key, &rules).await?;
+        let standing = rules.into_iter().map(|kept| kept.id).zip(opened).map(|(id, rule)| {
             let going = kept.iter().any(|kept| kept.refused.is_none() && revokes(kept, id));
             let standing = if going { Standing::Revoking } else { Standing::InForce };
             GrantedRule { id, rule, standing }

@@ -37,6 +37,10 @@ const DRIFT: Duration = Duration::from_secs(10);
 /// block up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How far a block's time may be ahead of the clock of a node that votes for it in the end, in
+/// milliseconds.
+pub(crate) const AHEAD_MAX: u64 = (DRIFT.as_secs() + PATIENCE.as_secs()) * 1_000;
+
 /// How many ancestors of a proposal may be looked at for transactions that they hold already.
 const PENDING_MAX: usize = 64;
 

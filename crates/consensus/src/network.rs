@@ -6,7 +6,7 @@ use crate::{
     orchestrator::{Hooks, Node, Peers},
 };
 use aegle_ledger::MEMBERS_MAX;
-use aegle_model::NetworkId;
+use aegle_model::{NetworkId, Timestamp};
 use commonware_cryptography::{ChaCha20Poly1305, Signer as _, ed25519::PublicKey};
 use commonware_p2p::{
     Address, AddressableManager as _, AddressableTrackedPeers, Ingress,
@@ -43,7 +43,7 @@ pub(crate) fn start(
     identity: &Identity,
     listen: SocketAddr,
     known: Map<PublicKey, Address>,
-    may_vote: Box<dyn FnMut(u64) -> bool + Send>,
+    may_vote: Box<dyn FnMut(u64, Option<Timestamp>) -> bool + Send>,
 ) -> Sockets {
     let handshake = Cups::<_, ChaCha20Poly1305>::new(
         Sake {
@@ -133,7 +133,7 @@ pub(crate) fn addresses(
 pub(crate) fn alone(context: &Context, identity: &Identity, listen: SocketAddr) -> Sockets {
     let me = (identity.key.public_key(), Address::Symmetric(listen));
     let me: Map<_, _> = [me].into_iter().try_collect().expect("one key is there once");
-    let mut network = start(context, identity, listen, me.clone(), Box::new(|_| false));
+    let mut network = start(context, identity, listen, me.clone(), Box::new(|_, _| false));
     network.blocker.track(0, me);
     network.hooks.track = Box::new(drop);
     network

@@ -9,10 +9,10 @@ use crate::{
     engine::{self, Identity},
     network,
     timing::Timing,
-    voting::{self, Standing},
+    voting::{self, Mark, Standing},
 };
 use aegle_ledger::{Genesis, GenesisError};
-use aegle_model::{PublicKey, SigningKey};
+use aegle_model::{PublicKey, SigningKey, Timestamp};
 use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::{Signer as _, ed25519};
 use commonware_p2p::Address;
@@ -264,26 +264,31 @@ fn joins(config: &Config) -> Result<bool, StartError> {
 }
 
 /// Looks, epoch by epoch, whether this node may vote, and notes that it does.
-fn may_vote(config: &Config) -> impl FnMut(u64) -> bool + Send + use<> {
-    let (mark, storage) = (config.voted.clone(), config.dir.join(STORAGE));
+fn may_vote(config: &Config) -> impl FnMut(u64, Option<Timestamp>) -> bool + Send + use<> {
+    let path = config.voted.clone();
+    let storage = config.dir.join(STORAGE);
     let network = config.genesis.hash().to_string();
-    move |epoch| {
+    let mark = Mark::open((&path, &network), &config.dir, voting::moment());
+    move |epoch, began| {
         let journal = storage.join(engine::journal(PREFIX, epoch));
-        let standing = voting::standing(&mark, &journal, &network, epoch);
+        let standing = match &mark {
+            Ok(mark) => mark.standing(&journal, (epoch, began), voting::moment().1),
+            Err(fault) => Err(io::Error::new(fault.kind(), fault.to_string())),
+        };
         match &standing {
             Ok(Standing::Votes | Standing::Behind) => {}
             Ok(Standing::Lost) => error!(
-                mark = %mark.display(),
+                mark = %path.display(),
                 epoch,
-                "The journal of this node's votes was lost, so the node follows and votes again \
-                 from the next epoch on. If you can put back the very folder it voted with, not an \
-                 older copy of it, do so and remove the line `lost` from the mark"
+                "This node's key may have voted with another folder, so the node follows and votes \
+                 again when the next epoch begins. If you can put back the very folder it voted \
+                 with, not an older copy of it, do so and remove the line `since` from the mark"
             ),
             Err(fault) => error!(
-                mark = %mark.display(),
+                mark = %path.display(),
                 epoch,
-                "The mark of this node's votes cannot be read or written, so the node follows \
-                 until the next epoch: {fault}"
+                "The mark of this node's votes cannot be read or written, so the node follows: \
+                 {fault}"
             ),
         }
         matches!(standing, Ok(Standing::Votes))

@@ -18,6 +18,7 @@ use crate::{
     timing::Timing,
 };
 use aegle_ledger::{self as ledger, CentreRecord, Genesis, Header, NetworkRecord, Record, keys};
+use aegle_model::Timestamp;
 use commonware_codec::Encode as _;
 use commonware_consensus::{
     CertifiableAutomaton, Epochable as _, Relay, Reporter,
@@ -88,8 +89,9 @@ impl Peers {
 pub(crate) struct Hooks {
     /// Connects to the peers of an epoch and lets go of others.
     pub(crate) track: Box<dyn FnMut(Peers) + Send>,
-    /// Whether this node may vote in an epoch, when its key is one of the validators'.
-    pub(crate) may_vote: Box<dyn FnMut(u64) -> bool + Send>,
+    /// Whether this node may vote in an epoch, when its key is one of the validators'. The time is that
+    /// of the last block before it, when the node enters just there.
+    pub(crate) may_vote: Box<dyn FnMut(u64, Option<Timestamp>) -> bool + Send>,
 }
 
 /// Everything that outlives an epoch.
@@ -289,10 +291,12 @@ where
     fn scheme(&mut self, membership: &Membership) -> (Scheme, Part) {
         let validators = &membership.network.validators;
         let member = validators.iter().any(|key| self.identity.is(key));
+        let header = &membership.header;
+        let began = (self.before(membership.epoch) == header.height).then_some(header.time);
         // Whoever votes keeps all of history, for those who ask.
         let whole = *self.missing.borrow() == 0;
         let part = match (member, whole) {
-            (true, true) if (self.hooks.may_vote)(membership.epoch) => Part::Votes,
+            (true, true) if (self.hooks.may_vote)(membership.epoch, began) => Part::Votes,
             (true, false) => Part::Waits,
             _ => Part::Follows,
         };
@@ -306,6 +310,11 @@ where
         (self.identity.scheme(&members.validators, votes), part)
     }
 
+    /// The height of the last block before an epoch.
+    fn before(&self, epoch: u64) -> u64 {
+        epoch.checked_sub(1).map_or(0, |before| self.identity.genesis.epochs.last(before))
+    }
+
     /// Where the engine of an epoch starts: at the last finalisation of an earlier run, if it is of
     /// that epoch, else at the last block before it.
     async fn floor(&mut self, membership: &Membership) -> Option<Floor<Scheme, sha256::Digest>> {
@@ -313,10 +322,7 @@ where
         if let Some(last) = self.last.take_if(|last| of_epoch(last)) {
             return Some(Floor::Finalized(last));
         }
-        let before = match membership.epoch.checked_sub(1) {
-            Some(before) => self.identity.genesis.epochs.last(before),
-            None => 0,
-        };
+        let before = self.before(membership.epoch);
         if before == membership.header.height {
             return Some(Floor::Genesis(crate::block::digest(&membership.header.digest())));
         }

@@ -12,7 +12,7 @@ use crate::{
     network,
     node::{self, PREFIX, STACK_BYTES, STORAGE, StartError, WORKERS},
     timing::Timing,
-    voting,
+    voting::{self, Mark},
 };
 use aegle_ledger::{CertifiedBlock, ChainCheck, ChainError, CheckedChain, Genesis, Header};
 use aegle_model::{Canonical as _, SigningKey};
@@ -167,7 +167,9 @@ fn install(target: &Restore, beside: &Path, chain: &CheckedChain) -> Result<(), 
         fs::create_dir(&journal).map_err(at(&journal))?;
     }
     let network = target.genesis.hash().to_string();
-    let noted = voting::restored(&target.voted, &network, next, target.votes);
+    let now = voting::moment();
+    let mark = Mark::open((&target.voted, &network), beside, now);
+    let noted = mark.and_then(|mark| mark.restored(next, target.votes, now.1));
     noted.map_err(at(&target.voted))?;
     let renamed = fs::rename(beside, &target.dir);
     renamed.and_then(|()| voting::sync_folder(&target.dir)).map_err(at(&target.dir))

@@ -83,7 +83,6 @@ async fn a_centre_joins_another_takes_new_keys_and_a_third_leaves() {
     let admit = Amendment::Admit(Member { centre, address: config.listen.to_string() });
     agree(&network, &founders[..3], admit).await;
     network.start_node(4);
-    assert!(!network.ledger(4).status().votes);
     until(|| network.ledger(4).status().votes).await;
     let first = network.ledger(4).block(1).await.unwrap();
     assert_eq!(first, network.ledger(0).block(1).await.unwrap(), "it has all blocks by then");
@@ -119,16 +118,25 @@ async fn a_centre_joins_another_takes_new_keys_and_a_third_leaves() {
     receipt.verify(&network.genesis).unwrap();
 }
 
+/// Its folder is gone, and the mark beside its key is from a backup that knows nothing of the last epochs.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_lost_its_votes_votes_again_when_the_epoch_has_ended() {
+async fn a_node_that_lost_its_votes_votes_again_when_an_epoch_begins() {
     let mut network = network();
     let id = network.genesis.centres[3].id;
     network.finalise(3, sign(&network, id, 3, enrol(1))).await;
+    let mark = network.config(3).voted;
+    let backup = std::fs::read(&mark).unwrap();
+    until(|| network.ledger(3).status().epoch > 1).await;
     network.kill(3).await;
-    let epoch = network.ledger(0).status().epoch;
     network.wipe(3);
+    std::fs::write(&mark, backup).unwrap();
     network.start_node(3);
+    let since = |text: &str| text.lines().any(|line| line.starts_with("since "));
+    assert!(since(&std::fs::read_to_string(&mark).unwrap()));
+    let (epoch, votes) = (network.ledger(3).status().epoch, network.ledger(3).status().votes);
+    assert!(epoch > 0 && !votes);
     until(|| network.ledger(3).status().votes).await;
     assert!(network.ledger(3).status().epoch > epoch);
+    assert!(!since(&std::fs::read_to_string(&mark).unwrap()));
     network.finalise(3, sign(&network, id, 3, enrol(2))).await.verify(&network.genesis).unwrap();
 }

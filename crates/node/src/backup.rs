@@ -113,7 +113,8 @@ impl Source {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let me = Centre::id_of(&key.public());
-        let own = PeerAddress { centre: me, address: reachable(settings.peer.listen) };
+        let own = PeerAddress::new(me, &reachable(settings.peer.listen).to_string());
+        let own = own.expect("a socket's address is a host and a port");
         let peers = {
             let _within = runtime.enter();
             Peers::new(&genesis.centres, &secrets.certificate()?, &[own])?

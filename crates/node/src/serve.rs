@@ -15,7 +15,6 @@ use aegle_model::{Canonical, PublicKey};
 use aegle_web::TlsListener;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -297,9 +296,8 @@ fn open(
             warn!(centre = peer.centre, "A centre of the configuration is no member (any more)");
             continue;
         };
-        let resolved = peer.address.to_socket_addrs().ok().and_then(|mut found| found.next());
-        let address = resolved.with_context(|| format!("`{}` is no address", peer.address))?;
-        addresses.push(PeerAddress { centre: member.id, address });
+        let address = PeerAddress::new(member.id, &peer.address);
+        addresses.push(address.with_context(|| format!("`{}` is no `host:port`", peer.address))?);
     }
     let peers = Peers::new(&members.centres, &secrets.certificate()?, &addresses)?;
     let key = secrets.node()?;

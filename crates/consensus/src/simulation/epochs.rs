@@ -241,7 +241,7 @@ impl EngineDefinition for Course {
             channels,
             blocker: oracle.control(public_key.clone()),
             peers: oracle.manager(),
-            hooks: Hooks { track: Box::new(drop), may_vote: Box::new(|_| true) },
+            hooks: Hooks { track: Box::new(drop), may_vote: Box::new(|_, _| true) },
         };
         let observe = |state| MonitorReporter::new(public_key.clone(), monitor, state);
         let identity = node::identity(&self.genesis, &self.keys[index]);

@@ -20,7 +20,7 @@ async fn call(
     path: &str,
     body: Vec<u8>,
 ) -> Result<Vec<u8>, PeerError> {
-    let address = PeerAddress { centre: node.centre.id(), address: node.peer_address };
+    let address = PeerAddress::new(node.centre.id(), &node.peer_address.to_string()).unwrap();
     let peers = Peers::new(&network.genesis.centres, certificate, &[address]).unwrap();
     peers.call(node.centre.id(), path, body, WITHIN).await
 }
@@ -41,7 +41,7 @@ async fn only_members_are_let_in() {
     for centre in &mut pinned_wrong.centres {
         centre.tls = foreign.pin();
     }
-    let address = PeerAddress { centre: home.centre.id(), address: home.peer_address };
+    let address = PeerAddress::new(home.centre.id(), &home.peer_address.to_string()).unwrap();
     let peers = Peers::new(&pinned_wrong.centres, &other.certificate, &[address]).unwrap();
     let refused = peers.call(home.centre.id(), "/ping", Vec::new(), WITHIN).await;
     assert!(matches!(refused, Err(PeerError::Unreachable(_))), "{refused:?}");

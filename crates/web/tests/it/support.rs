@@ -169,9 +169,9 @@ impl Addresses {
         let ledger = cards
             .iter()
             .map(|card| Peer { key: card.key.public(), address: card.ledger.to_string() });
-        let peer = cards.iter().map(|card| PeerAddress {
-            centre: card.member.id,
-            address: card.peer.local_addr().unwrap(),
+        let peer = cards.iter().map(|card| {
+            let address = card.peer.local_addr().unwrap().to_string();
+            PeerAddress::new(card.member.id, &address).unwrap()
         });
         Self { ledger: ledger.collect(), peer: peer.collect() }
     }

@@ -496,7 +496,7 @@ impl World {
             channels,
             blocker: self.oracle.control(self.peers[number].clone()),
             peers: self.oracle.manager(),
-            hooks: Hooks { track: Box::new(drop), may_vote: Box::new(|_| true) },
+            hooks: Hooks { track: Box::new(drop), may_vote: Box::new(|_, _| true) },
         };
         let prefix = format!("{name}-{number}");
         self.machine(number).spawn(move |machine| async move {
