@@ -4,6 +4,7 @@
 
 use aegle_node::Client;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -78,6 +79,7 @@ fn the_next_node_answers_and_none_with_old_news(folder: &Path, home: &Node, wait
     assert!(text(&listed.stderr).contains("asking the next node"), "{}", text(&listed.stderr));
     assert!(text(&listed.stdout).contains(waits["id"].as_str().unwrap()));
     assert!(ask(&["log"]).status.success());
+    the_own_record_as_json_and_as_tables(&ask);
     let restored = ask(&["rules", "restore", "--at", "1"]);
     assert!(text(&restored.stdout).contains("height 1 are in force"), "{}", text(&restored.stderr));
     assert_eq!(text(&ask(&["rules", "list"]).stdout), "");
@@ -89,6 +91,25 @@ fn the_next_node_answers_and_none_with_old_news(folder: &Path, home: &Node, wait
     let old = ask(&["rules", "list"]);
     assert!(!old.status.success());
     assert!(text(&old.stderr).contains("1000000 was seen before"), "{}", text(&old.stderr));
+}
+
+/// `aegle record`: what both centres have of the patient.
+fn the_own_record_as_json_and_as_tables(ask: &dyn Fn(&[&str]) -> Output) {
+    let record = ask(&["record", "--format", "json", "--want", "ZMC=all", "--want", "FCRB=all"]);
+    assert!(record.status.success(), "{}", text(&record.stderr));
+    let record: Value = serde_json::from_slice(&record.stdout).unwrap();
+    let record = record.as_array().unwrap();
+    let centres: BTreeSet<_> = record.iter().map(|part| part["centre"].as_str().unwrap()).collect();
+    assert_eq!(centres, BTreeSet::from([HOME, OTHER]));
+    for part in record {
+        assert_eq!(part["answered"], true);
+        let rows = |table: &Value| table["rows"].as_array().unwrap().len();
+        assert!(part["tables"].as_array().unwrap().iter().map(rows).sum::<usize>() > 0);
+    }
+    let tables = text(&ask(&["record", "--want", "ZMC=medication"]).stdout);
+    assert!(tables.contains("ZMC") && tables.contains("medication_use"), "{tables}");
+    let unknown = ask(&["record", "--want", "ZMC=nothing"]);
+    assert!(!unknown.status.success() && unknown.stdout.is_empty());
 }
 
 /// A node that is killed with the test, or when it is dropped: without warning.

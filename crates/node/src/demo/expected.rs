@@ -1,6 +1,6 @@
 //! What must come back, worked out from the source files alone: none of the lake's code is asked.
 
-use aegle_lake::{Part, PartTable};
+use aegle_lake::{Kind, Part, PartColumn, PartTable};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -84,7 +84,9 @@ impl Source {
                 (None, true) => {}
                 (None, false) => return Ok(Some(format!("{name} is missing"))),
                 (Some(table), _) => {
-                    if let Some(wrong) = differs(table, columns, &rows)? {
+                    let described = &self.tables()?[name.as_str()]["columns"];
+                    let types = |column: &str| described[column]["type"].as_str();
+                    if let Some(wrong) = differs(table, columns, (&rows, types))? {
                         return Ok(Some(format!("{name}: {wrong}")));
                     }
                 }
@@ -94,7 +96,11 @@ impl Source {
     }
 }
 
-fn differs(table: &PartTable, columns: &BTreeSet<String>, rows: &Rows) -> Result<Option<String>> {
+fn differs<'a>(
+    table: &PartTable,
+    columns: &BTreeSet<String>,
+    (rows, types): (&Rows, impl Fn(&str) -> Option<&'a str>),
+) -> Result<Option<String>> {
     let names: Vec<&String> = table.columns.iter().map(|column| &column.name).collect();
     let shown: BTreeSet<String> = names.iter().map(|name| (*name).clone()).collect();
     if shown != *columns {
@@ -104,21 +110,25 @@ fn differs(table: &PartTable, columns: &BTreeSet<String>, rows: &Rows) -> Result
     if table.rows.len() != rows.len() {
         return Ok(Some(format!("{} rows instead of {}", table.rows.len(), rows.len())));
     }
+    let stated = |column: &PartColumn| types(&column.name) == Some(column.kind.name());
+    if let Some(odd) = table.columns.iter().find(|column| !stated(column)) {
+        return Ok(Some(format!("{} has another type than in the catalogue", odd.name)));
+    }
     for (row, expected) in table.rows.iter().zip(rows) {
-        for (value, name) in row.iter().zip(&names) {
-            if text(&serde_json::to_value(value)?) != expected[*name] {
-                return Ok(Some(format!("a value of {name} differs from the source")));
+        for (value, column) in row.iter().zip(&table.columns) {
+            if serde_json::to_value(value)? != typed(&expected[&column.name], column.kind)? {
+                return Ok(Some(format!("a value of {} differs from the source", column.name)));
             }
         }
     }
     Ok(None)
 }
 
-/// A value as the CSV file writes it: null is an empty field.
-fn text(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::Null => String::new(),
-        serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+/// What a field of a CSV file stands for: an empty one for null, a number for itself.
+fn typed(field: &str, kind: Kind) -> Result<serde_json::Value> {
+    Ok(match kind {
+        _ if field.is_empty() => serde_json::Value::Null,
+        Kind::Integer | Kind::Boolean => serde_json::from_str(field)?,
+        _ => field.into(),
+    })
 }
