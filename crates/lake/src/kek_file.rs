@@ -32,7 +32,8 @@ const ONCE: NonceBytes = [0; 12];
 
 /// Key-encryption keys in a file that is sealed under the centre's secret.
 ///
-/// Several processes may use one file: each reads it again when it meets an epoch it does not know.
+/// Several processes may use one file. While there is one key, each reads the file again when it meets
+/// another epoch; while there are more, at each use, for any may be destroyed by somebody else.
 pub struct FileKeks {
     path: PathBuf,
     sealing: MacKey,
@@ -70,8 +71,7 @@ impl FileKeks {
         if change(&mut plain) {
             self.replace(&plain)?;
         }
-        self.remember(&plain);
-        Ok(())
+        self.refresh().map(|_| ())
     }
 
     fn lock(&self) -> Result<File, KekError> {
@@ -143,22 +143,28 @@ impl FileKeks {
         written().map_err(|source| self.failed(source))
     }
 
-    /// The same keys, ready for use, and kept for later. Another thread may keep what it read before.
-    fn remember(&self, plain: &Plain) -> BTreeMap<KeyEpoch, Arc<Cipher>> {
+    /// The keys that are in the file now, ready for use, and kept for later. One thread reads at a
+    /// time, so that none keeps what it read before another.
+    fn refresh(&self) -> Result<BTreeMap<KeyEpoch, Arc<Cipher>>, KekError> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let plain = self.read()?.unwrap_or_default();
         let ciphers = plain.iter().map(|(epoch, key)| (*epoch, Arc::new(Cipher::new(key))));
-        let ciphers: BTreeMap<_, _> = ciphers.collect();
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = ciphers.clone();
-        ciphers
+        *known = ciphers.collect();
+        Ok(known.clone())
     }
 
-    /// The key of an epoch, ready for use; read from the file again when it is not known.
+    /// The key of an epoch, ready for use; read from the file again unless it was the only one.
     fn key(&self, epoch: KeyEpoch) -> Result<Arc<Cipher>, KekError> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned();
-        if let Some(cipher) = known {
+        if let Some(cipher) = self.only(epoch) {
             return Ok(cipher);
         }
-        let mut read = self.remember(&self.read()?.unwrap_or_default());
-        read.remove(&epoch).ok_or(KekError::Gone(epoch))
+        self.refresh()?.remove(&epoch).ok_or(KekError::Gone(epoch))
+    }
+
+    /// The key of an epoch when no other is known: what is destroyed is older than what stays.
+    fn only(&self, epoch: KeyEpoch) -> Option<Arc<Cipher>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&epoch).filter(|_| known.len() == 1).cloned()
     }
 
     fn beside(&self, what: &str) -> PathBuf {
@@ -174,9 +180,7 @@ impl FileKeks {
 
 impl Keks for FileKeks {
     fn epochs(&self) -> Result<Vec<KeyEpoch>, KekError> {
-        let plain = self.read()?.unwrap_or_default();
-        self.remember(&plain);
-        Ok(plain.into_keys().collect())
+        Ok(self.refresh()?.into_keys().collect())
     }
 
     fn create(&self, epoch: KeyEpoch) -> Result<(), KekError> {
@@ -291,8 +295,11 @@ mod tests {
         other.keep_only(2).unwrap();
         assert!(matches!(other.unwrap(1, b"here", &wrapped), Err(KekError::Gone(1))));
         assert!(matches!(other.keep_only(1), Err(KekError::Gone(1))));
-        // The first one forgets the old key with the first use of the new one.
+        // The first one, which knew both, forgets the old key with the first use of the new one.
         let anew = other.wrap(2, b"here", &[7; 32]).unwrap();
+        assert_eq!(*keys.unwrap(2, b"here", &anew).unwrap(), [7; 32]);
+        assert!(matches!(keys.unwrap(1, b"here", &wrapped), Err(KekError::Gone(1))));
+        assert!(keys.known.read().unwrap().keys().eq(&[2]));
         let fresh = keks(&folder, 1);
         assert_eq!(*fresh.unwrap(2, b"here", &anew).unwrap(), [7; 32]);
         assert!(matches!(fresh.unwrap(1, b"here", &wrapped), Err(KekError::Gone(1))));
