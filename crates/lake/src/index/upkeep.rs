@@ -10,7 +10,7 @@ use crate::keys::PatientKey;
 use crate::objects::ObjectName;
 use aegle_vault::{Load, RowId};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const SCHEMA: &str = "
     CREATE INDEX pack_batch ON pack (batch);
@@ -203,6 +203,25 @@ pub(super) fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + '
     text.parse().map_err(|error: T::Err| DatabaseError::Other(error.into()))
 }
 
+fn settle(
+    connection: &Connection,
+    object: &ObjectName,
+    (fate, reason): (Fate, Option<&str>),
+) -> database::Result<()> {
+    let sql = "UPDATE damage SET fate = ?2, reason = ?3 WHERE object = ?1";
+    connection.execute(sql, params![object, fate.to_string(), reason])?;
+    Ok(())
+}
+
+/// Lets the next ingest take a table in as if it had changed.
+fn look_again(connection: &Connection, table: &str) -> database::Result<()> {
+    let none = [0_u8; 32];
+    let live = "UPDATE live SET content = ?2 WHERE of_table = ?1";
+    connection.execute(live, params![table, none])?;
+    connection.execute("UPDATE state SET source = ?1", [none])?;
+    Ok(())
+}
+
 impl Index {
     /// Keeps the manifest of a batch in place of the one that was there.
     pub(crate) fn put_manifest(
@@ -284,16 +303,38 @@ impl Index {
             for patient in lost {
                 connection.prepare_cached(insert)?.execute(params![patient, batch.id])?;
             }
-            if lost.is_empty() {
-                return Ok(());
-            }
-            // The next ingest takes the table in as if it had changed.
-            let none = [0_u8; 32];
-            let live = "UPDATE live SET content = ?2 WHERE of_table = ?1";
-            connection.execute(live, params![batch.table, none])?;
-            connection.execute("UPDATE state SET source = ?1", [none])?;
-            Ok(())
+            if lost.is_empty() { Ok(()) } else { look_again(connection, &batch.table) }
         })
+    }
+
+    /// Notes that a document of a batch is lost, and why.
+    pub(crate) fn lose_document(
+        &self,
+        document: &ObjectName,
+        batch: &BatchRow,
+        why: &str,
+    ) -> Result<(), DatabaseError> {
+        self.change(|connection| {
+            settle(connection, document, (Fate::Lost, Some(why)))?;
+            look_again(connection, &batch.table)
+        })
+    }
+
+    /// The documents that are lost, by patient.
+    pub(crate) fn lost_documents(
+        &self,
+    ) -> Result<BTreeMap<PatientKey, BTreeSet<ObjectName>>, DatabaseError> {
+        let connection = hold(&self.0);
+        let sql = "SELECT patient, name FROM damage JOIN document ON name = object WHERE fate = ?1";
+        let mut select = connection.prepare_cached(sql)?;
+        let rows = select
+            .query_map([Fate::Lost.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<Vec<(PatientKey, ObjectName)>, _>>()?;
+        let mut lost = BTreeMap::<_, BTreeSet<_>>::new();
+        for (patient, document) in rows {
+            lost.entry(patient).or_default().insert(document);
+        }
+        Ok(lost)
     }
 
     /// The batch of a pack or document.
@@ -337,11 +378,7 @@ impl Index {
         fate: Fate,
         reason: Option<&str>,
     ) -> Result<(), DatabaseError> {
-        let sql = "UPDATE damage SET fate = ?2, reason = ?3 WHERE object = ?1";
-        self.change(|connection| {
-            connection.execute(sql, params![object, fate.to_string(), reason])?;
-            Ok(())
-        })
+        self.change(|connection| settle(connection, object, (fate, reason)))
     }
 
     /// The objects that are damaged still and of this fate, batch by batch.

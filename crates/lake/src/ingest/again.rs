@@ -7,11 +7,10 @@
 
 use super::IngestError;
 use super::batch;
-use super::documents::{Keep, detach};
+use super::documents::Keep;
 use super::rows::Rows;
 use crate::catalogue::Patient;
 use crate::crypt::Secret;
-use crate::document::DocumentKey;
 use crate::finding::Findings;
 use crate::frame::Place;
 use crate::keys::PatientKey;
@@ -115,14 +114,6 @@ impl Brought<'_> {
     ) -> Result<(), IngestError> {
         let Some(rows) = self.rows.patient(patient) else { return Ok(()) };
         let cuts = &self.cutting.layout.cuts[self.cutting.position];
-        let (naming, key) = (self.lake.keys.naming(), DocumentKey::new(patient, key));
-        for row in 0..rows.ids().len() {
-            for (values, cut) in rows.cut(&[row], cuts.len()).into_iter().zip(cuts) {
-                if cut.has_bytes {
-                    detach(naming, &key, values, keep)?;
-                }
-            }
-        }
-        Ok(())
+        batch::documents((self.lake.keys.naming(), key), cuts, &rows, keep)
     }
 }

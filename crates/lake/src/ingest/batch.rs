@@ -10,6 +10,7 @@ use super::rows::{PatientRows, Rows, Share};
 use super::{IngestError, Progress, Written};
 use crate::check::TableCount;
 use crate::crypt::{MacKey, Secret};
+use crate::damage::Fate;
 use crate::document::DocumentKey;
 use crate::frame::{BatchName, FrameKey, Place};
 use crate::index::quality::Facts;
@@ -21,7 +22,7 @@ use crate::layout::Cut;
 use crate::objects::ObjectName;
 use crate::source::Sources;
 use aegle_vault::{History, Load, RowId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A share of a table that is held in memory at once, in bytes, and what a row takes of that besides
 /// its fields.
@@ -76,6 +77,7 @@ pub(super) fn write(
             name,
             before,
             documents: Posted::new(scope, &lake.objects),
+            lost: lake.index.lost_documents()?,
             pack: Vec::new(),
             extents: Vec::new(),
             erased: 0,
@@ -178,6 +180,25 @@ pub(super) fn seal(
     Ok(())
 }
 
+/// Gives every document of a patient's rows to `keep`.
+pub(super) fn documents(
+    (naming, key): (&MacKey, &Secret),
+    cuts: &[Cut],
+    rows: &PatientRows<'_>,
+    keep: &mut Keep<'_>,
+) -> Result<(), IngestError> {
+    let patient = rows.patient();
+    let key = DocumentKey::new(&patient, key);
+    for row in 0..rows.ids().len() {
+        for (values, cut) in rows.cut(&[row], cuts.len()).into_iter().zip(cuts) {
+            if cut.has_bytes {
+                detach(naming, &key, values, keep)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 struct Writer<'a, 'b, 'c, 'scope> {
     lake: &'a Lake,
     plan: &'a Plan,
@@ -186,6 +207,8 @@ struct Writer<'a, 'b, 'c, 'scope> {
     name: BatchName,
     before: Before<'a>,
     documents: Posted<'scope, 'a>,
+    /// What the lake has lost, and takes from rows that stayed, too.
+    lost: BTreeMap<PatientKey, BTreeSet<ObjectName>>,
     pack: Vec<u8>,
     extents: Vec<Extent>,
     /// Rows of patients who were erased; they are left out.
@@ -217,6 +240,7 @@ impl Writer<'_, '_, '_, '_> {
         let mut begun = Vec::new();
         for rows in patients {
             let (patient, ids) = (rows.patient(), rows.ids());
+            self.bring_lost(rows)?;
             let stored = held.remove(&patient).unwrap_or_default();
             let places = self.before.change(&patient, &stored, &ids);
             if !places.is_empty() {
@@ -245,6 +269,26 @@ impl Writer<'_, '_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Stores the documents again that the lake has lost and the source holds, byte by byte.
+    fn bring_lost(&mut self, rows: &PatientRows<'_>) -> Result<(), IngestError> {
+        let (lake, patient) = (self.lake, rows.patient());
+        let Some(lost) = self.lost.get_mut(&patient).filter(|lost| !lost.is_empty()) else {
+            return Ok(());
+        };
+        let Some(key) = lake.keys.known_data_keys(&[patient])?.remove(0) else { return Ok(()) };
+        let written = &mut self.report.0.bytes;
+        let mut keep = |name: &ObjectName, sealed: Vec<u8>| {
+            if lost.remove(name) {
+                *written += sealed.len() as u64;
+                lake.objects.put(name, sealed)?;
+                lake.index.settle(name, Fate::Repaired, None)?;
+            }
+            Ok(())
+        };
+        let cuts = &self.plan.layout.cuts[self.position];
+        documents((lake.keys.naming(), &key), cuts, rows, &mut keep)
     }
 
     fn patient(

@@ -235,10 +235,12 @@ impl Lake {
             anew |= self.put_back(&wanted.batch, torn, away.as_deref())?;
         }
         for document in std::mem::take(&mut wanted.documents).into_keys() {
-            let fate = if away.is_some() { Fate::Open } else { Fate::Lost };
-            let reason = away.as_deref().unwrap_or(GONE);
-            self.index.settle(&document, fate, Some(reason))?;
-            anew |= fate == Fate::Lost;
+            if let Some(why) = away.as_deref() {
+                self.index.settle(&document, Fate::Open, Some(why))?;
+            } else {
+                self.index.lose_document(&document, &wanted.batch, GONE)?;
+                anew = true;
+            }
         }
         Ok(folders.into_iter().next().filter(|_| anew))
     }

@@ -358,6 +358,35 @@ fn a_source_that_is_not_there_loses_nothing_for_good_until_it_is_given_up() {
 }
 
 #[test]
+fn documents_that_were_given_up_come_back_with_their_source_whether_their_rows_stayed_or_not() {
+    for rows_stayed in [true, false] {
+        let world = with_letters();
+        let lake = world.filled();
+        let (before, whole) = (shown(&lake, 1), world.raw());
+        let (here, away) = (world.source(), world.root().join("away"));
+        let is_document = |(kind, _): &_| *kind == ObjectKind::Document;
+        let documents = objects(&lake).into_iter().filter(is_document).map(|(_, path)| path);
+        let documents: Vec<_> = documents.collect();
+        documents.iter().for_each(|path| world.damage(path, None));
+        if !rows_stayed {
+            world.damage(&pack_of(&lake, "letter"), None);
+        }
+        fs::rename(&here, &away).unwrap();
+        let options = ScrubOptions { give_up: true, ..ScrubOptions::default() };
+        lake.scrub(options, &mut |_| {}).unwrap();
+        assert_eq!(shown(&lake, 1).1, ["letter"]);
+        fs::rename(&away, &here).unwrap();
+        assert!(!lake.ingest(&here).unwrap().unchanged);
+        assert_eq!(shown(&lake, 1), before);
+        assert!(documents.iter().all(|path| world.raw()[path] == whole[path]));
+        let fates = lake.damages().unwrap().into_iter();
+        let documents = fates.filter(|damage| damage.kind == ObjectKind::Document);
+        assert_eq!(documents.map(|damage| damage.fate).collect::<Vec<_>>(), [Fate::Repaired; 2]);
+        assert!(lake.ingest(&here).unwrap().unchanged);
+    }
+}
+
+#[test]
 fn of_a_source_that_moved_the_place_where_it_was_last_seen_decides() {
     let world = World::new();
     let lake = world.filled();
