@@ -73,14 +73,10 @@ fn judge(area: &Area, held: &Held, now: Timestamp) -> io::Result<()> {
 
 fn settle(area: &Area, held: &Held, now: Timestamp) -> io::Result<Outcome> {
     let outcome = if held.path(DATA).exists() {
-        match catch_unwind(AssertUnwindSafe(|| look(held))) {
-            Ok(Ok(report)) => return accept(area, held, Some(&report), now),
-            Ok(Err(Failed::Unsound(Unsound(reasons)))) => Outcome::Quarantined { at: now, reasons },
-            Ok(Err(Failed::Io(error))) => return Err(error),
-            Err(_) => {
-                let reasons = vec!["the file could not be read by this version".to_owned()];
-                Outcome::Quarantined { at: now, reasons }
-            }
+        match look(held) {
+            Ok(report) => return accept(area, held, Some(&report), now),
+            Err(Failed::Unsound(Unsound(reasons))) => Outcome::Quarantined { at: now, reasons },
+            Err(Failed::Io(error)) => return Err(error),
         }
     } else {
         // A crash came between the move and its note.
@@ -120,8 +116,19 @@ enum Failed {
     Io(#[from] io::Error),
 }
 
-/// Checks a whole file.
+/// Checks a whole file, whatever its bytes do to a reader.
 fn look(held: &Held) -> Result<CheckReport, Failed> {
+    guarded(|| check(held))
+}
+
+/// What a check of foreign bytes says; a panic is a fault of the file's, not of who asked.
+fn guarded<T>(check: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
+        Err(Unsound::because("the file could not be read by this version").into())
+    })
+}
+
+fn check(held: &Held) -> Result<CheckReport, Failed> {
     let about = &held.about;
     check_place(&about.source, about.name.as_str())?;
     if let Some(wanted) = &about.sha256
@@ -265,4 +272,16 @@ fn check_place(source: &Path, name: &str) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_while_a_file_is_read_is_a_reason_like_any_other() {
+        let unsound = guarded::<()>(|| panic!("a reader met bytes that it does not know"));
+        assert_eq!(unsound.unwrap_err().to_string(), "the file could not be read by this version");
+        assert_eq!(guarded(|| Ok(7)).unwrap(), 7);
+    }
 }
