@@ -6,9 +6,10 @@
 //! authenticated.
 //!
 //! A destroyed key must be nowhere. So there is one file, replaced as a whole; the one before is
-//! overwritten where it lay before its name is given up, also when a crash came in between. File
-//! systems that write elsewhere (copy on write, flash) may keep the old bytes for a while, and they
-//! open with the centre's secret: such a disk needs encryption of its own.
+//! overwritten where it lay before its name is given up, also when a crash came in between, and so is
+//! one that never took its place. File systems that write elsewhere (copy on write, flash) may keep the
+//! old bytes for a while, and they open with the centre's secret: such a disk needs encryption of its
+//! own.
 
 use crate::crypt::{self, Altered, Cipher, MacKey, NonceBytes, Secret};
 use crate::kek::{KekError, Keks, KeyEpoch};
@@ -78,7 +79,10 @@ impl FileKeks {
         let lock = || {
             let file = File::create(self.beside("lock"))?;
             file.lock()?;
-            forget_old(&self.path, &self.beside("old"))?;
+            // What a crash left: of a replacement that was ending, and of one that only began.
+            for left in ["old", "new"] {
+                forget(&self.path, &self.beside(left))?;
+            }
             Ok(file)
         };
         lock().map_err(|source| self.failed(source))
@@ -138,7 +142,7 @@ impl FileKeks {
             }
             fs::rename(&new, &self.path)?;
             sync_folder(&self.path)?;
-            forget_old(&self.path, &old)
+            forget(&self.path, &old)
         };
         written().map_err(|source| self.failed(source))
     }
@@ -237,17 +241,17 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Overwrites what was in the file's place before, then gives up its name. After a crash the name
-/// may still be another one of the present file, which must not be touched.
-fn forget_old(path: &Path, old: &Path) -> io::Result<()> {
-    let Some(left) = inode_at(old)? else { return Ok(()) };
+/// Overwrites what is not the present file, then gives up its name. After a crash the name may still
+/// be another one of the present file, which must not be touched.
+fn forget(path: &Path, other: &Path) -> io::Result<()> {
+    let Some(left) = inode_at(other)? else { return Ok(()) };
     if inode_at(path)? != Some(left) {
-        let mut file = OpenOptions::new().write(true).open(old)?;
+        let mut file = OpenOptions::new().write(true).open(other)?;
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         file.write_all(&vec![0; length])?;
         file.sync_all()?;
     }
-    fs::remove_file(old)?;
+    fs::remove_file(other)?;
     sync_folder(path)
 }
 
@@ -357,8 +361,10 @@ mod tests {
         keys.create(1).unwrap();
         let first = fs::read(place("keks")).unwrap();
         // Written beside only; the link to the present file made; the new one in its place.
-        fs::write(place("keks.new"), b"half").unwrap();
+        fs::write(place("keks.new"), &first).unwrap();
+        fs::hard_link(place("keks.new"), place("beside")).unwrap();
         keys.create(2).unwrap();
+        assert!(fs::read(place("beside")).unwrap().iter().all(|byte| *byte == 0));
         fs::hard_link(place("keks"), place("keks.old")).unwrap();
         keys.create(3).unwrap();
         assert_eq!(keks(&folder, 1).epochs().unwrap(), [1, 2, 3]);
