@@ -58,6 +58,12 @@ pub enum KekError {
     /// There is a file of keys where one is to be made.
     #[error("the key file `{}` is there already; nothing was written over it", .0.display())]
     Exists(PathBuf),
+    /// The file that was to take another's place holds other keys.
+    #[error(
+        "the key file `{}` was kept, for the one that takes its place does not hold the same keys",
+        .0.display()
+    )]
+    Differs(PathBuf),
     /// The file of keys cannot be used.
     #[error("could not use the key file `{}`", .path.display())]
     Io {

@@ -65,6 +65,33 @@ impl FileKeks {
         self.replace(&plain)
     }
 
+    /// Destroys the file, overwritten where it lies, for another one holds the same keys and what is
+    /// destroyed there would stay here. Whether they are two files: one alone is kept. Who is killed
+    /// meanwhile does it again.
+    pub fn give_way_to(&self, heir: &Self) -> Result<bool, KekError> {
+        let _alone = self.lock()?;
+        let Some(plain) = self.read()? else { return Ok(true) };
+        if self.is_same_file(heir).map_err(|source| self.failed(source))? {
+            return Ok(false);
+        }
+        if heir.read()?.as_ref() != Some(&plain) {
+            return Err(KekError::Differs(self.path.clone()));
+        }
+        self.destroy().map_err(|source| self.failed(source))?;
+        self.refresh().map(|_| true)
+    }
+
+    fn is_same_file(&self, other: &Self) -> io::Result<bool> {
+        Ok(inode_at(&self.path)? == inode_at(&other.path)?)
+    }
+
+    fn destroy(&self) -> io::Result<()> {
+        let old = self.beside("old");
+        fs::rename(&self.path, &old)?;
+        sync_folder(&self.path)?;
+        forget(&self.path, &old)
+    }
+
     /// Changes the keys while nobody else does.
     fn change(&self, change: impl FnOnce(&mut Plain) -> bool) -> Result<(), KekError> {
         let _alone = self.lock()?;
@@ -374,6 +401,51 @@ mod tests {
         assert!(fs::read(place("witness")).unwrap().iter().all(|byte| *byte == 0));
         assert_eq!(keks(&folder, 1).epochs().unwrap(), [3]);
         assert!(!place("keks.old").exists() && !place("keks.new").exists());
+    }
+
+    #[test]
+    fn a_file_that_gives_way_to_another_is_overwritten_where_it_lay() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        let file = |name| FileKeks::new(place(name), &Kek::from_array([1; 32]));
+        let is_nowhere = || {
+            let zeros = fs::read(place("witness")).unwrap().iter().all(|byte| *byte == 0);
+            zeros && !place("keks").exists() && !place("keks.old").exists()
+        };
+        let (old, new) = (file("keks"), file("new"));
+        old.create(1).unwrap();
+        assert!(matches!(old.give_way_to(&new), Err(KekError::Differs(_))), "it holds none");
+        new.create(1).unwrap();
+        assert!(matches!(old.give_way_to(&new), Err(KekError::Differs(_))), "it holds others");
+        fs::remove_file(place("new")).unwrap();
+        file("new").import(&old.export().unwrap()).unwrap();
+        let wrapped = old.wrap(1, b"here", &[7; 32]).unwrap();
+        fs::hard_link(place("keks"), place("witness")).unwrap();
+        assert!(old.give_way_to(&new).unwrap() && is_nowhere());
+        assert!(matches!(old.unwrap(1, b"here", &wrapped), Err(KekError::Gone(1))));
+        assert_eq!(*file("new").unwrap(1, b"here", &wrapped).unwrap(), [7; 32]);
+        assert!(old.give_way_to(&new).unwrap(), "it is done already");
+        // A crash came before it was overwritten.
+        fs::remove_file(place("witness")).unwrap();
+        old.import(&new.export().unwrap()).unwrap();
+        fs::hard_link(place("keks"), place("witness")).unwrap();
+        fs::rename(place("keks"), place("keks.old")).unwrap();
+        assert!(old.give_way_to(&new).unwrap() && is_nowhere());
+    }
+
+    #[test]
+    fn a_file_never_gives_way_to_itself_whatever_it_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keks(&folder, 1);
+        keys.create(1).unwrap();
+        let (link, again) = (folder.path().join("link"), folder.path().join("again"));
+        std::os::unix::fs::symlink("keks", &link).unwrap();
+        fs::hard_link(folder.path().join("keks"), &again).unwrap();
+        for path in [folder.path().join("keks"), link, again] {
+            let same = FileKeks::new(path, &Kek::from_array([1; 32]));
+            assert!(!keys.give_way_to(&same).unwrap() && !same.give_way_to(&keys).unwrap());
+        }
+        assert_eq!(keys.epochs().unwrap(), [1]);
     }
 
     #[test]

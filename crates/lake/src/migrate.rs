@@ -4,7 +4,8 @@
 //! index, each as one change that is read back and compared before it counts. So the new place is
 //! empty to whoever looks before all of it is there, and a migration that was killed is run again:
 //! what was copied already is only checked. The old place is read, not changed. Nothing is decrypted:
-//! the key-encryption keys have to be at hand at the new place as they are.
+//! the key-encryption keys have to be at hand at the new place as they are, and at no other afterwards,
+//! where an erasure would not reach them.
 
 use crate::crypt;
 use crate::database::{Connection, DatabaseError, Databases, Half, Transferred, content, transfer};

@@ -1,7 +1,10 @@
 use super::*;
 use crate::remote::wait;
 use crate::testing::{self, DOCTOR, USE, World, everything, files, kek, servers, shared};
-use crate::{Erasure, IngestError, KekError, OpenError, Progress, ScrubOptions, ScrubReport};
+use crate::{
+    Erasure, IngestError, KekError, OpenError, Progress, RestoreError, ScrubOptions, ScrubReport,
+    restore,
+};
 use aegle_model::RecordKey;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Location;
@@ -283,6 +286,39 @@ fn a_page_that_the_server_cannot_read_any_more_is_told_by_a_scrub() {
     let found = scrub(&open(&world, &place)).databases;
     assert_eq!(found, ["the schema `lake` of the database is damaged; restore it from a backup"]);
     assert!(scrub(&lake).is_whole());
+}
+
+#[test]
+fn what_was_left_behind_is_noise_after_an_erasure_at_the_new_place() {
+    if shared::is_used() {
+        return;
+    }
+    let (world, folder) = (filled(), tempfile::tempdir().unwrap());
+    let (here, there) = (world.root(), folder.path().join("lake"));
+    let backup = folder.path().join("backup");
+    let [old_keks, new_keks] = [&here, &there].map(|root| Lake::keks_beside(root, &kek()));
+    let lake = world.open();
+    lake.back_up(&backup, 7, &mut |_| {}).unwrap();
+    new_keks.import(&old_keks.export().unwrap()).unwrap();
+    migrate(&lake, &Place::folder(&there)).unwrap();
+    drop(lake);
+    assert!(old_keks.give_way_to(&new_keks).unwrap());
+    // Whoever keeps the old place for a while opens it with the keys of the new one, and moves again.
+    let gone = |opened: Result<Lake, OpenError>| match opened.err().unwrap() {
+        OpenError::Keys(KeyError::Kek(KekError::Gone(epoch))) => epoch,
+        other => panic!("{other}"),
+    };
+    let with_new = || Lake::open_with_keks(&here, Arc::new(Lake::keks_beside(&there, &kek())));
+    assert_eq!(gone(world.try_open()), 2);
+    assert_eq!(migrate(&with_new().unwrap(), &Place::folder(&there)).unwrap().copied, 0);
+    let moved = Lake::open(&there, &kek()).unwrap();
+    moved.erase(&moved.subject("PAT-4712").unwrap(), &mut |_| {}).unwrap();
+    assert_eq!((gone(world.try_open()), gone(with_new())), (2, 2));
+    for root in [&here, &there] {
+        let keks = Arc::new(Lake::keks_beside(root, &kek()));
+        let restored = restore(&backup, &folder.path().join("restored"), keks, &mut |_| {});
+        assert!(matches!(restored, Err(RestoreError::Epoch(2))), "{restored:?}");
+    }
 }
 
 #[test]
