@@ -159,6 +159,9 @@ impl Lake {
     /// Removes what a backup that was killed has left, which are rows of the index that an erasure
     /// has to reach. Nothing while a backup is running: it removes them itself.
     pub(crate) fn remove_backup_left(&self) -> Result<(), BackupError> {
+        if !self.backup_left().exists() {
+            return Ok(());
+        }
         match self.lock_backup()? {
             Some(_alone) => remove(&self.backup_left()),
             None => Ok(()),

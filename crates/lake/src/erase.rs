@@ -227,6 +227,9 @@ impl Lake {
     /// Takes up what a killed process left, unless another one is at it.
     pub(crate) fn take_up(&self) -> Result<(), KeyError> {
         self.take_up_rotation()?;
+        if self.keys.change(begun)?.is_empty() {
+            return Ok(());
+        }
         match self.lock_ingest() {
             Ok(_alone) => self.finish_erasures(),
             Err(IngestError::Busy) => Ok(()),

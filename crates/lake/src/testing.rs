@@ -18,6 +18,7 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -253,6 +254,17 @@ pub(crate) fn place(folder: &Path) -> Place {
 pub(crate) fn open(folder: &Path) -> Result<Lake, OpenError> {
     let keks = Lake::keks_beside(&folder.join("lake"), &kek());
     Lake::open_at(&place(folder), Arc::new(keks))
+}
+
+/// Whether a step is the first of its kind: who is refused because somebody else is at it waits a
+/// while before, too long to try it at each.
+pub(crate) fn is_first<T>(seen: &mut Vec<Discriminant<T>>, step: &T) -> bool {
+    let kind = discriminant(step);
+    let is_first = !seen.contains(&kind);
+    if is_first {
+        seen.push(kind);
+    }
+    is_first
 }
 
 pub(crate) fn kek() -> Kek {

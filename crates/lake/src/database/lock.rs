@@ -11,9 +11,10 @@ use std::time::Duration;
 /// How long to wait before a lock is asked for again.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often a file is asked: a process that another thread just starts holds whatever that thread's
-/// process has locked, or had a moment ago, until it is a program of its own.
-const TRIES: usize = 4;
+/// How often a file is asked, for about a second: a process that another thread just starts holds
+/// whatever that thread's process has locked, or had a moment ago, until it is a program of its own,
+/// which a loaded machine may put off for long.
+const TRIES: usize = 100;
 
 /// Takes the lock of a file, which is made when it is not there; nothing when somebody else has it.
 pub(crate) fn try_lock(file: &Path) -> io::Result<Option<File>> {
