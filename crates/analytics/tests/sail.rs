@@ -22,7 +22,8 @@ fn python() -> Option<PathBuf> {
     let runs = |command: &mut Command| command.output().is_ok_and(|out| out.status.success());
     let has_packages = || runs(Command::new(&python).args(["-c", "import pysail.spark, pyspark"]));
     let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES);
+    // A registry may fail now and then.
+    install.args(["-m", "pip", "install", "--quiet", "--retries", "10"]).args(PACKAGES);
     let made = has_packages()
         || (runs(Command::new("python3").args(["-m", "venv"]).arg(&venv))
             && runs(&mut install)

@@ -52,6 +52,9 @@ patient = { type = "text", path = "subject.reference", key = true }
 code    = { type = "text", path = "code.coding[0].code", tags = ["diagnostic"] }
 "#;
 
+/// Installs, and bears with a registry that fails now and then.
+const PIP: [&str; 6] = ["-m", "pip", "install", "--quiet", "--retries", "10"];
+
 /// A Python that has the package; made once per target folder.
 fn python() -> Option<PathBuf> {
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("carebundle");
@@ -60,7 +63,7 @@ fn python() -> Option<PathBuf> {
     let has_package = || runs(Command::new(&python).args(["-c", "import carebundle"]));
     let made = has_package()
         || (runs(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-            && runs(Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE]))
+            && runs(Command::new(&python).args(PIP).arg(PACKAGE))
             && has_package());
     if !made {
         let text = format!("`python3 -m venv` and `pip install {PACKAGE}` do not work here");

@@ -28,6 +28,9 @@ again.upload()
 print(first.url, end="")
 "#;
 
+/// Installs, and bears with a registry that fails now and then.
+const PIP: [&str; 6] = ["-m", "pip", "install", "--quiet", "--retries", "10"];
+
 /// A Python that has the package; made once per target folder.
 fn python() -> Option<PathBuf> {
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tuspy");
@@ -36,7 +39,7 @@ fn python() -> Option<PathBuf> {
     let has_package = || runs(Command::new(&python).args(["-c", "import tusclient.client"]));
     let made = has_package()
         || (runs(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-            && runs(Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE]))
+            && runs(Command::new(&python).args(PIP).arg(PACKAGE))
             && has_package());
     if !made {
         let text = format!("`python3 -m venv` and `pip install {PACKAGE}` do not work here");

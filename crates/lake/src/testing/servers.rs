@@ -4,18 +4,21 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A user without rights, for servers that do not run as root.
 const NOBODY: u32 = 65534;
 
+/// How many ports a server is started on before it is given up.
+const STARTS: usize = 5;
+
 /// A server that is running.
 pub(crate) struct Running {
     child: Child,
     pub(crate) port: u16,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     client: PathBuf,
 }
 
@@ -88,46 +91,62 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
+/// Starts a server on a port that is free, and on another one when somebody takes that first. The
+/// words are those by which it tells that the port is its own.
 fn start(
-    mut command: Command,
-    (port, folder, client): (u16, tempfile::TempDir, PathBuf),
+    (folder, client, words): (tempfile::TempDir, PathBuf, &str),
+    server: impl Fn(&Path, u16) -> Command,
 ) -> Running {
-    let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    let command = humble(&mut command).current_dir(folder.path());
-    let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-    wait_for(Running { child, port, folder, client })
+    let log = folder.path().join("log");
+    for _ in 0..STARTS {
+        let port = free_port();
+        let mut command = server(folder.path(), port);
+        command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
+        if opens(&mut child, port, (&log, words)) {
+            return Running { child, port, _folder: folder, client };
+        }
+    }
+    panic!("somebody else takes every port before the server does");
 }
 
-/// Waits until the port is open.
-fn wait_for(mut running: Running) -> Running {
-    let port = running.port;
+/// Waits until the server's port is open; whether it did not end because the port is somebody else's.
+fn opens(child: &mut Child, port: u16, (log, words): (&Path, &str)) -> bool {
+    let log = || std::fs::read_to_string(log).unwrap();
     let end = Instant::now() + Duration::from_mins(1);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        let log = || std::fs::read_to_string(running.folder.path().join("log")).unwrap();
-        assert!(Instant::now() < end, "the server does not start: {}", log());
-        assert!(running.child.try_wait().unwrap().is_none(), "the server ended: {}", log());
+    while !(log().contains(words) && TcpStream::connect(("127.0.0.1", port)).is_ok()) {
+        if child.try_wait().unwrap().is_some() {
+            assert!(log().contains("in use"), "the server ended: {}", log());
+            return false;
+        }
+        if Instant::now() > end {
+            let _ = child.kill();
+            panic!("the server does not start: {}", log());
+        }
         std::thread::sleep(Duration::from_millis(50));
     }
-    running
+    true
 }
 
 pub(crate) fn postgres() -> Option<Running> {
     let (initdb, server, client) = (program("initdb")?, program("postgres")?, program("psql")?);
-    let (folder, port) = (folder(), free_port());
-    let data = folder.path().join("data");
-    run(humble(Command::new(initdb).arg("-D").arg(&data).args([
+    let folder = folder();
+    run(humble(Command::new(initdb).arg("-D").arg(folder.path().join("data")).args([
         "--username=owner",
         "--auth=trust",
         "--encoding=UTF8",
         "--locale=C.UTF-8",
         "--no-sync",
     ])));
-    let mut command = Command::new(server);
-    command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
-    command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
-    // A server that is killed leaves its shared memory where only the folder's end removes it.
-    command.args(["-c", "dynamic_shared_memory_type=mmap", "-k"]).arg(folder.path());
-    let running = start(command, (port, folder, client));
+    let running = start((folder, client, "listening on"), |folder, port| {
+        let mut command = Command::new(&server);
+        command.arg("-D").arg(folder.join("data")).arg("-p").arg(port.to_string());
+        command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
+        // A server that is killed leaves its shared memory where only the folder's end removes it.
+        command.args(["-c", "dynamic_shared_memory_type=mmap", "-k"]).arg(folder);
+        humble(command.current_dir(folder));
+        command
+    });
     // The port opens before the server lets anybody in.
     let end = Instant::now() + Duration::from_mins(1);
     while !running.try_sql("SELECT 1") {
@@ -140,24 +159,30 @@ pub(crate) fn postgres() -> Option<Running> {
 pub(crate) fn mariadb() -> Option<Running> {
     let (install, server) = (program("mariadb-install-db")?, program("mariadbd")?);
     let client = program("mariadb")?;
-    let (folder, port) = (folder(), free_port());
-    let data = folder.path().join("data");
-    let mut command = Command::new(install);
-    command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
-    command.arg(format!("--tmpdir={}", folder.path().display()));
-    command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
-    run(humble(&mut command).current_dir(folder.path()));
-    let mut command = Command::new(server);
-    command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
-    command.arg(format!("--tmpdir={}", folder.path().display()));
-    command.arg(format!("--port={port}")).arg("--bind-address=127.0.0.1");
-    command.arg(format!("--socket={}", folder.path().join("socket").display()));
-    command.arg(format!("--pid-file={}", folder.path().join("pid").display()));
-    command.arg("--innodb-flush-log-at-trx-commit=0");
-    let running = start(command, (port, folder, client));
+    let folder = folder();
+    let at = |program: &Path, folder: &Path| {
+        let mut command = Command::new(program);
+        command.arg("--no-defaults").arg(format!("--datadir={}", folder.join("data").display()));
+        command.arg(format!("--tmpdir={}", folder.display()));
+        humble(command.current_dir(folder));
+        command
+    };
+    run(at(&install, folder.path())
+        .args(["--auth-root-authentication-method=normal", "--skip-test-db"]));
+    let running = start((folder, client, "ready for connections"), |folder, port| {
+        let mut command = at(&server, folder);
+        command.arg(format!("--port={port}")).arg("--bind-address=127.0.0.1");
+        command.arg(format!("--socket={}", folder.join("socket").display()));
+        command.arg(format!("--pid-file={}", folder.join("pid").display()));
+        command.arg("--innodb-flush-log-at-trx-commit=0");
+        command
+    });
     running.sql("CREATE DATABASE his CHARACTER SET utf8mb4");
     Some(running)
 }
+
+/// Installs, and bears with a registry that fails now and then.
+const PIP: [&str; 6] = ["-m", "pip", "install", "--quiet", "--retries", "10"];
 
 /// What the object store is installed from.
 const MOTO: &str = "moto[server,s3]==5.2.5";
@@ -177,7 +202,7 @@ fn moto_python() -> Option<PathBuf> {
     let has_package = || runs(Command::new(&python).args(["-c", "import moto.server"]));
     let made = has_package()
         || (runs(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-            && runs(Command::new(&python).args(["-m", "pip", "install", "--quiet", MOTO]))
+            && runs(Command::new(&python).args(PIP).arg(MOTO))
             && has_package());
     if !made {
         let text = format!("`python3 -m venv` and `pip install {MOTO}` do not work here");
@@ -189,14 +214,14 @@ fn moto_python() -> Option<PathBuf> {
 
 /// An S3-compatible object store with one bucket.
 pub(crate) fn s3() -> Option<Running> {
-    let (python, port) = (moto_python()?, free_port());
-    let folder = tempfile::tempdir().unwrap();
-    let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    let mut command = Command::new(&python);
-    command.args(["-c", include_str!("s3.py"), &port.to_string()]);
-    let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-    let running = wait_for(Running { child, port, folder, client: python });
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let python = moto_python()?;
+    let place = (tempfile::tempdir().unwrap(), python.clone(), "Running on");
+    let running = start(place, |_, port| {
+        let mut command = Command::new(&python);
+        command.args(["-c", include_str!("s3.py"), &port.to_string()]);
+        command
+    });
+    let mut stream = TcpStream::connect(("127.0.0.1", running.port)).unwrap();
     let head = "Host: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close";
     stream.write_all(format!("PUT /{BUCKET} HTTP/1.1\r\n{head}\r\n\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
