@@ -43,7 +43,7 @@ fn rule() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_came_by_vote_or_left_has_a_name() {
     let timing = Timing { heartbeat: Duration::from_millis(100), ..Timing::default() };
-    let pace = (Epochs::new(60).unwrap(), timing);
+    let pace = (Epochs::new(120).unwrap(), timing);
     let network = Network::with(&["ZMC"], &["ZMC"], pace).await;
     let node = &network.nodes[0];
     node.arrived().await;
