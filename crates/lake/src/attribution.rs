@@ -19,7 +19,7 @@ pub(crate) enum Attribution<P> {
         /// The column.
         on: Name,
         /// The patients by value.
-        patients: Leads<P>,
+        patients: Box<Leads<P>>,
     },
 }
 
@@ -58,7 +58,7 @@ impl<P: Ord + Copy> Attribution<P> {
         for found in ignored.into_sorted().into_iter().filter(|found| found.hole.may_pass()) {
             findings.add(&found.file, None, found.hole);
         }
-        Self::Through { on: on.clone(), patients: patients.finish() }
+        Self::Through { on: on.clone(), patients: Box::new(patients.finish()) }
     }
 
     /// The patients that the row belongs to; `name` as in [`load`](Self::load).

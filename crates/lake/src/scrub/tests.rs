@@ -367,7 +367,9 @@ fn documents_that_were_given_up_come_back_with_their_source_whether_their_rows_s
         let is_document = |(kind, _): &_| *kind == ObjectKind::Document;
         let documents = objects(&lake).into_iter().filter(is_document).map(|(_, path)| path);
         let documents: Vec<_> = documents.collect();
-        documents.iter().for_each(|path| world.damage(path, None));
+        for path in &documents {
+            world.damage(path, None);
+        }
         if !rows_stayed {
             world.damage(&pack_of(&lake, "letter"), None);
         }
