@@ -91,7 +91,7 @@ fn what_changes_at_the_source_is_in_the_lake_soon_and_holes_are_told_once() {
     fs::write(source.join("use.csv"), "patnr,product\n4711,aspirin\n4712,secret,x\n").unwrap();
     let told = wait_for(&complained, "use.csv");
     assert!(told.starts_with("use.csv, line 3: the record does not have the 2 fields"), "{told}");
-    wait_for(&complained, "the source will be tried again");
+    wait_for(&complained, "it will be tried again");
     thread::sleep(Duration::from_secs(3));
     let more: Vec<_> = complained.try_iter().collect();
     assert!(more.is_empty(), "it is told once: {more:?}");
