@@ -25,7 +25,7 @@ use tokio::sync::watch;
 const BLOCKS: u64 = 8;
 const _: () = assert!(BLOCKS < archive::DELIVERED.get() as u64);
 /// How long until the next flush begins at the latest.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(20);
 
 type Inner<E> = Shared<Database<E>>;
 
