@@ -302,7 +302,7 @@ fn a_ledger_is_backed_up_verified_and_restored() {
     let restored = place.restore(&[]);
     assert!(restored.contains("does not vote"), "{restored}");
     let voted = fs::read_to_string(place.home().join("secrets.voted")).unwrap();
-    assert!(voted.contains("lost "), "{voted}");
+    assert!(voted.contains("since "), "{voted}");
 
     // It is alone, so nobody else can go on: the whole network begins again.
     fs::remove_dir_all(place.ledger()).unwrap();
