@@ -25,7 +25,7 @@ pub struct Change {
 
 /// How often a rule can be revoked, because a return brought it back each time. After the last time it
 /// stays revoked, whatever is returned to: so every rule can be revoked, and its record has an end.
-pub(crate) const REVOKED_MAX: usize = 32;
+pub const REVOKED_MAX: usize = 32;
 
 /// A rule with all that became of it.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

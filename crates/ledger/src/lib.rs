@@ -46,7 +46,7 @@ pub use governance::{
     Stage, Switch, ValidatorsRecord, Vote,
 };
 pub use heads::HeadProof;
-pub use history::{Change, Counted, KeptRule, Return, Returns, change_id, rule_id};
+pub use history::{Change, Counted, KeptRule, REVOKED_MAX, Return, Returns, change_id, rule_id};
 pub use log::{LogEntry, LogError, PatientLog, VerifiedLog};
 pub use merkle::{InclusionProof, merkle_root};
 pub use opened::{BlindError, OpenedRequest, OpenedRule, ScopedTag, Wish};

@@ -53,7 +53,7 @@ async fn shown_by_a_guardian_that(lies: Lie) -> Vec<String> {
     let shown = parts
         .into_iter()
         .filter(|(_, part)| part.as_ref().is_some_and(|part| !columns(part).is_empty()))
-        .map(|(centre, _)| centre.to_string());
+        .map(|(centre, _)| centre);
     let shown = shown.collect();
     network.stop().await;
     shown
