@@ -33,13 +33,25 @@ const ONCE: NonceBytes = [0; 12];
 
 /// Key-encryption keys in a file that is sealed under the centre's secret.
 ///
-/// Several processes may use one file. While there is one key, each reads the file again when it meets
-/// another epoch; while there are more, at each use, for any may be destroyed by somebody else.
+/// Several processes may use one file. Each reads it again when it meets an epoch that it does not know
+/// and, while there are more keys than one, when the file is not the one that was read: any but the
+/// newest may be destroyed by somebody else.
 pub struct FileKeks {
     path: PathBuf,
     sealing: MacKey,
-    known: RwLock<BTreeMap<KeyEpoch, Arc<Cipher>>>,
+    known: RwLock<Known>,
 }
+
+/// The keys that were in the file when it was read last, ready for use.
+#[derive(Default)]
+struct Known {
+    ciphers: BTreeMap<KeyEpoch, Arc<Cipher>>,
+    /// Of the file before it was read.
+    stamp: Option<Stamp>,
+}
+
+/// Tells a file from those that were in its place before: its inode, and when that changed.
+type Stamp = ((u64, u64), (i64, i64));
 
 /// The keys in the clear, while they are handled.
 type Plain = BTreeMap<KeyEpoch, Secret>;
@@ -178,24 +190,34 @@ impl FileKeks {
     /// time, so that none keeps what it read before another.
     fn refresh(&self) -> Result<BTreeMap<KeyEpoch, Arc<Cipher>>, KekError> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // First: who replaces the file meanwhile makes the next use read it again.
+        let stamp = self.stamp().map_err(|source| self.failed(source))?;
         let plain = self.read()?.unwrap_or_default();
         let ciphers = plain.iter().map(|(epoch, key)| (*epoch, Arc::new(Cipher::new(key))));
-        *known = ciphers.collect();
-        Ok(known.clone())
+        *known = Known { ciphers: ciphers.collect(), stamp };
+        Ok(known.ciphers.clone())
     }
 
-    /// The key of an epoch, ready for use; read from the file again unless it was the only one.
+    /// The key of an epoch, ready for use; read from the file again unless it is at hand.
     fn key(&self, epoch: KeyEpoch) -> Result<Arc<Cipher>, KekError> {
-        if let Some(cipher) = self.only(epoch) {
+        if let Some(cipher) = self.at_hand(epoch) {
             return Ok(cipher);
         }
         self.refresh()?.remove(&epoch).ok_or(KekError::Gone(epoch))
     }
 
-    /// The key of an epoch when no other is known: what is destroyed is older than what stays.
-    fn only(&self, epoch: KeyEpoch) -> Option<Arc<Cipher>> {
+    /// The key of an epoch, if nobody can have destroyed it: it is the only one, and what is destroyed is
+    /// older than what stays, or the file is still the one that was read.
+    fn at_hand(&self, epoch: KeyEpoch) -> Option<Arc<Cipher>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&epoch).filter(|_| known.len() == 1).cloned()
+        let cipher = known.ciphers.get(&epoch)?;
+        let stays = known.ciphers.len() == 1 || self.stamp().is_ok_and(|now| now == known.stamp);
+        stays.then(|| Arc::clone(cipher))
+    }
+
+    fn stamp(&self) -> io::Result<Option<Stamp>> {
+        let found = found_at(&self.path)?;
+        Ok(found.map(|found| (inode(&found), (found.ctime(), found.ctime_nsec()))))
     }
 
     fn beside(&self, what: &str) -> PathBuf {
@@ -288,8 +310,13 @@ fn inode(found: &Metadata) -> (u64, u64) {
 }
 
 fn inode_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    Ok(found_at(path)?.as_ref().map(inode))
+}
+
+/// What the file system says of a file; none when it is not there.
+fn found_at(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::metadata(path) {
-        Ok(found) => Ok(Some(inode(&found))),
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -330,7 +357,7 @@ mod tests {
         let anew = other.wrap(2, b"here", &[7; 32]).unwrap();
         assert_eq!(*keys.unwrap(2, b"here", &anew).unwrap(), [7; 32]);
         assert!(matches!(keys.unwrap(1, b"here", &wrapped), Err(KekError::Gone(1))));
-        assert!(keys.known.read().unwrap().keys().eq(&[2]));
+        assert!(keys.known.read().unwrap().ciphers.keys().eq(&[2]));
         let fresh = keks(&folder, 1);
         assert_eq!(*fresh.unwrap(2, b"here", &anew).unwrap(), [7; 32]);
         assert!(matches!(fresh.unwrap(1, b"here", &wrapped), Err(KekError::Gone(1))));
